@@ -1,0 +1,1 @@
+"""Clary runs Python as managed Amazon SageMaker jobs."""
