@@ -1,0 +1,1 @@
+"""The part that moves runs forward and holds AWS credentials."""

@@ -1,0 +1,119 @@
+"""What a person is shown of a run: plain data, the same for Python, the command line and (later) the API."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+TERMINAL = frozenset({"completed", "failed", "stopped", "timed_out", "lost"})
+"""States that only a resume leaves."""
+SETTLED = TERMINAL | {"interrupted"}
+"""States in which nothing runs for the run any more."""
+
+
+@dataclass(frozen=True)
+class PhaseView:
+    """One phase of a job, as SageMaker's secondary statuses tell it. Times are epoch seconds."""
+
+    name: str
+    started: float | None
+    ended: float | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """One attempt: a job, or a local process."""
+
+    number: int
+    status: str
+    job: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    billable_seconds: int | None = None
+    phases: tuple[PhaseView, ...] = ()
+
+
+@dataclass(frozen=True)
+class CallView:
+    """One checkpoint call of a run."""
+
+    path: str
+    name: str
+    status: str
+    """``completed`` or ``failed``."""
+    attempt: int
+    """The attempt in which its body ran."""
+    started: float
+    ended: float
+    artifact: str | None = None
+    """Where the output lies, for outputs that are not kept inline in the record."""
+    preview: str = ""
+
+
+@dataclass(frozen=True)
+class ArtifactView:
+    """One value that the flow kept by name."""
+
+    name: str
+    location: str
+    type: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class FailureView:
+    """Why a run did not complete."""
+
+    cause: str
+    summary: str
+    next_step: str
+    retry: str
+    frames: tuple[str, ...] = ()
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run."""
+
+    id: str
+    flow: str
+    stack: str
+    status: str
+    """queued, preparing, submitted, starting, running, stopping, waiting, completed, failed, stopped, timed_out,
+    interrupted or lost."""
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Previews."""
+    result: str | None = None
+    """Preview of the returned value."""
+    failure: FailureView | None = None
+    attempts: tuple[AttemptView, ...] = ()
+    calls: tuple[CallView, ...] = ()
+    artifacts: tuple[ArtifactView, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the run as plain data, the item of ``-o json``."""
+        return asdict(self)
+
+
+class Observer(Protocol):
+    """Told what happens while a run is followed. Called from one thread."""
+
+    def submitted(self, run: RunView) -> None:
+        """Report that the run has been recorded and its job asked for."""
+
+    def phase(self, attempt: int, phase: PhaseView) -> None:
+        """Report that a phase of the job has begun."""
+
+    def log(self, host: str, timestamp: float, line: str) -> None:
+        """Pass on one line of the job's output; the time is in epoch seconds."""
+
+    def call(self, call: CallView) -> None:
+        """Report a checkpoint call that is in the record now."""
+
+    def note(self, text: str) -> None:
+        """Say something the person should know (a code upload, a wait for capacity)."""

@@ -1,0 +1,1 @@
+"""Stacks: named places to run."""
