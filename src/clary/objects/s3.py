@@ -1,0 +1,205 @@
+"""Objects in S3, through obstore: one small native client that works alike in the job and on a laptop."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+PUT_PATIENCE = 120.0
+"""Seconds for which a write is tried again through outages before it is given up."""
+_ABSENT: Any = object()
+"""Stands for an object that is not there."""
+_CREDENTIALS_HOST = "169.254.170.2"
+"""Where a container's role is asked for; must never go through a proxy."""
+
+
+class S3Store:
+    """Objects under ``s3://bucket/prefix``."""
+
+    immediate = False
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        region: str | None,
+        endpoint: str | None,
+        credentials: Callable[[], Mapping[str, object]] | None,
+    ) -> None:
+        from obstore import store
+
+        _keep_credentials_off_the_proxy()
+        self.root = root.rstrip("/")
+        self.bucket, _, self.prefix = self.root.removeprefix("s3://").partition("/")
+        config: dict[str, Any] = {"region": region} if region else {}
+        if endpoint:
+            config["endpoint"] = endpoint
+        self._s3: Any = store.S3Store(
+            self.bucket,
+            prefix=self.prefix or None,
+            config=config,  # type: ignore[arg-type]  # a TypedDict that is built step by step
+            client_options={
+                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "timeout": timedelta(seconds=60),
+                "connect_timeout": timedelta(seconds=5),
+            },
+            retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
+            credential_provider=credentials,  # type: ignore[arg-type]  # likewise
+        )
+
+    def get(self, key: str) -> bytes | None:
+        """Return the object's bytes, or None when there is none."""
+        found = self._ask("GetObject", key, lambda: bytes(self._s3.get(key).bytes()))
+        return None if found is _ABSENT else found
+
+    def size(self, key: str) -> int | None:
+        """Return the object's size in bytes, or None when there is none."""
+        found = self._ask("HeadObject", key, lambda: int(self._s3.head(key)["size"]))
+        return None if found is _ABSENT else found
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store the object, replacing what was there."""
+        self._persist(key, lambda: self._s3.put(key, data))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store the object if the key is free; False asks the caller to read it (see ``ObjectStore.create``)."""
+        from obstore import exceptions
+
+        def attempt() -> bool:
+            try:
+                self._s3.put(key, data, mode="create", use_multipart=False)
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                return False
+            return True
+
+        return bool(self._persist(key, attempt))
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Store a file, streamed in parts."""
+        self._persist(key, lambda: self._s3.put(key, path))
+
+    def get_file(self, key: str, path: Path) -> bool:
+        """Write the object to ``path``; False when there is none."""
+        arriving = path.with_name(path.name + ".part")
+
+        def fetch() -> bool:
+            stream = self._s3.get(key).stream(min_chunk_size=4 << 20)
+            with arriving.open("wb") as file:
+                for chunk in stream:
+                    file.write(chunk)
+            return True
+
+        if self._ask("GetObject", key, fetch) is _ABSENT:
+            return False
+        arriving.replace(path)
+        return True
+
+    def keys(self, prefix: str, *, after: str | None = None) -> Iterator[str]:
+        """Yield keys under the folder ``prefix`` in order; only those that sort behind the key ``after``."""
+        pages = iter(self._s3.list(prefix, offset=after, chunk_size=1000))
+        while True:
+            page = self._ask("ListBucket", prefix, lambda: next(pages, None))
+            if page is None or page is _ABSENT:
+                return
+            for item in page:
+                yield str(item["path"])
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the names directly under the folder ``prefix`` that have objects below them, in order."""
+        listed = self._ask("ListBucket", prefix, lambda: self._s3.list_with_delimiter(prefix.rstrip("/")))
+        paths = [] if listed is _ABSENT else listed["common_prefixes"]
+        return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
+
+    def url(self, key: str) -> str:
+        """Return the object's ``s3://`` URL."""
+        return f"{self.root}/{key}"
+
+    def _persist(self, key: str, attempt: Callable[[], Any]) -> Any:
+        """Run a write through outages: what is not refused for good is tried again until the patience ends."""
+        deadline = time.monotonic() + PUT_PATIENCE
+        pause = 0.1
+        while True:
+            try:
+                done = self._ask("PutObject", key, attempt)
+            except ClaryError as error:
+                if error.retry is Retry.NO or time.monotonic() + pause > deadline:
+                    raise
+            else:
+                if done is _ABSENT:
+                    raise self._no_bucket()
+                return done
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
+        """Run one request; ``_ABSENT`` when the object is not there. A missing bucket is an error, and so is the rest."""
+        from obstore import exceptions
+
+        try:
+            return call()
+        except (exceptions.NotFoundError, FileNotFoundError) as error:
+            if "NoSuchBucket" in str(error):
+                raise self._no_bucket() from error
+            return _ABSENT
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise _denied(action, self.url(key), str(error)) from error
+        except (exceptions.BaseError, OSError) as error:
+            raise _failed(action, self.url(key), str(error)) from error
+
+    def _no_bucket(self) -> NotFoundError:
+        return NotFoundError(
+            "store.bucket_not_found",
+            f"The bucket “{self.bucket}” does not exist, or not in this region.",
+            next_step="Check the stack's artifact store, or make the bucket.",
+            field="artifact_store",
+            details={"bucket": self.bucket},
+        )
+
+
+def _denied(action: str, url: str, text: str) -> ClaryError:
+    for mark in ("ExpiredToken", "TokenRefreshRequired"):
+        if mark in text:
+            return PermissionDeniedError(
+                "aws.expired_credentials",
+                f"The AWS credentials have expired (s3:{action} on {url}).",
+                next_step="Renew the credentials and run the command again.",
+                retry=Retry.LATER,
+            )
+    return PermissionDeniedError(
+        "aws.access_denied",
+        f"s3:{action} on {url} is not allowed for these credentials.",
+        next_step=f"Grant s3:{action} on the artifact store to the role or user that runs this.",
+        details={"action": f"s3:{action}", "resource": url},
+    )
+
+
+def _failed(action: str, url: str, text: str) -> ClaryError:
+    if "SlowDown" in text or "503" in text:
+        return ThrottledError("aws.throttled", f"S3 asks for less ({action} on {url}).", next_step="Try again shortly.")
+    return AwsError(
+        "store.unavailable",
+        f"{action} on {url} did not succeed: {_first_line(text)}",
+        next_step="Check the network and the endpoint, then try again.",
+        retry=Retry.LATER,
+        details={"reason": text[:2000]},
+    )
+
+
+def _first_line(text: str) -> str:
+    """Return the useful part of obstore's message, which goes on with the client's whole configuration."""
+    return text.split("\n", 1)[0][:300]
+
+
+def _keep_credentials_off_the_proxy() -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = os.environ.get(name, "")
+        if _CREDENTIALS_HOST not in listed:
+            os.environ[name] = f"{listed},{_CREDENTIALS_HOST}".lstrip(",")
