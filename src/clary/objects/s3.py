@@ -140,7 +140,7 @@ class S3Store:
             pause = min(pause * 2, 5.0)
 
     def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
-        """Run one request; ``_ABSENT`` when the object is not there. A missing bucket is an error, and so is the rest."""
+        """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error."""
         from obstore import exceptions
 
         try:

@@ -1,0 +1,115 @@
+"""What stands in the log: entries, and the records they carry. Plain data, so that any reader of any age can read it.
+
+An entry is what one write stores: ``{v, seq, nonce, attempt, at, records}``. The nonce tells a writer its own entry
+from a foreign one. ``attempt`` is 0 for entries that no attempt wrote (a client's). Times are epoch seconds, UTC.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+VERSION = 1
+
+Record: TypeAlias = dict[str, Any]
+"""One record: ``kind`` and what that kind carries."""
+
+CREATED = "created"
+ATTEMPT = "attempt"
+OPENED = "opened"
+CALL = "call"
+CALL_FAILED = "call_failed"
+VALUE = "value"
+SAVED = "saved"
+LOGGED = "logged"
+STOP_REQUESTED = "stop_requested"
+STOPPED = "stopped"
+FAILED = "failed"
+COMPLETED = "completed"
+ATTEMPT_ENDED = "attempt_ended"
+
+
+class Entry(TypedDict):
+    """What one write of the log stores."""
+
+    v: int
+    seq: int
+    nonce: str
+    attempt: int
+    at: float
+    records: list[Record]
+    note: NotRequired[str]
+
+
+def new_entry(seq: int, records: list[Record], *, attempt: int = 0) -> Entry:
+    """Return an entry with a nonce of its own."""
+    return {
+        "v": VERSION,
+        "seq": seq,
+        "nonce": uuid.uuid4().hex,
+        "attempt": attempt,
+        "at": time.time(),
+        "records": records,
+    }
+
+
+def to_bytes(entry: Entry) -> bytes:
+    """Return the entry as it is stored: compact JSON, UTF-8."""
+    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def from_bytes(data: bytes) -> Entry:
+    """Read an entry; raises ValueError for bytes that are none, or of a later version."""
+    entry: Entry = json.loads(data)
+    if entry["v"] > VERSION:
+        raise ValueError(f"written by a later version of Clary (format {entry['v']}, this reads {VERSION})")
+    return entry
+
+
+def created(run: str, *, flow: str, stack: str, spec: Record, inputs: Record, by: str) -> Record:
+    """A run exists. ``spec`` says what runs (digest and place), ``inputs`` are encoded values by parameter name."""
+    return {"kind": CREATED, "run": run, "flow": flow, "stack": stack, "spec": spec, "inputs": inputs, "by": by}
+
+
+def attempt(number: int, *, job: str | None, request: Record | None, spec: Record, on_change: str = "error") -> Record:
+    """An attempt is claimed: its job's name and its full request, stored before anything is asked of SageMaker."""
+    return {
+        "kind": ATTEMPT,
+        "n": number,
+        "job": job,
+        "request": request,
+        "spec": spec,
+        "on_change": on_change,
+    }
+
+
+def opened(*, nonce: str, host: str, pid: int) -> Record:
+    """A process of the entry's attempt begins to write; every earlier writer is fenced from here on."""
+    return {"kind": OPENED, "nonce": nonce, "host": host, "pid": pid}
+
+
+def stop_requested(by: str) -> Record:
+    """Somebody asked the run to stop."""
+    return {"kind": STOP_REQUESTED, "by": by}
+
+
+def stopped(reason: str) -> Record:
+    """The run has stopped; no process may write for it any more until a new attempt opens the log."""
+    return {"kind": STOPPED, "reason": reason}
+
+
+def failed(error: Record, calls: list[str], cause: str) -> Record:
+    """The flow's body raised. ``calls`` are the checkpoint calls whose failure it was: they run again on resume."""
+    return {"kind": FAILED, "error": error, "calls": calls, "cause": cause}
+
+
+def completed(output: Record) -> Record:
+    """The flow's body returned; the encoded value."""
+    return {"kind": COMPLETED, "output": output}
+
+
+def attempt_ended(number: int, outcome: str, failure: Record | None, job: Record | None = None) -> Record:
+    """An attempt is known to be over: what an observer saw of its job or process."""
+    return {"kind": ATTEMPT_ENDED, "n": number, "outcome": outcome, "failure": failure, "job": job}

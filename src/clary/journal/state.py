@@ -1,0 +1,205 @@
+"""What the log of a run amounts to: a pure fold over its entries. Everybody who reads a log reads it through this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clary.journal import records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clary.journal.records import Entry, Record
+
+SETTLED = frozenset({"completed", "failed", "stopped", "timed_out", "interrupted", "lost"})
+"""States in which nothing runs for the run any more."""
+
+
+@dataclass
+class Attempt:
+    """One attempt as the log knows it."""
+
+    number: int
+    job: str | None
+    request: Record | None
+    spec: Record
+    on_change: str
+    claimed_at: float
+    opened_at: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    ended_at: float | None = None
+    outcome: str | None = None
+    job_view: Record | None = None
+
+
+@dataclass
+class RunState:
+    """The state of a run after the entries seen so far."""
+
+    run: str = ""
+    flow: str = ""
+    stack: str = ""
+    by: str = ""
+    spec: Record = field(default_factory=dict)
+    inputs: Record = field(default_factory=dict)
+    status: str = "absent"
+    """Of the state machine in the design; ``absent`` before the first entry."""
+    seq: int = 0
+    """Of the last entry seen."""
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempts: dict[int, Attempt] = field(default_factory=dict)
+    calls: dict[str, Record] = field(default_factory=dict)
+    """Recorded calls by path, in the order of the log: results, and failures that the flow went on after."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Recorded readings of clock and chance, by path."""
+    saved: dict[str, Record] = field(default_factory=dict)
+    logged: dict[str, Any] = field(default_factory=dict)
+    stop_requested: bool = False
+    output: Record | None = None
+    failure: Record | None = None
+    """``{cause, error | summary…}`` of the last attempt that failed."""
+    opener: tuple[int, str] | None = None
+    """(attempt, nonce) of whoever may write now."""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest attempt."""
+        return self.attempts[max(self.attempts)] if self.attempts else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing runs for this run any more, as far as the log knows."""
+        return self.status in SETTLED
+
+    def apply(self, entry: Entry) -> None:
+        """Take in the next entry. Unknown kinds of record are left alone: a later version may have written them."""
+        self.seq = entry["seq"]
+        for record in entry["records"]:
+            handler = _HANDLERS.get(record["kind"])
+            if handler is not None:
+                handler(self, record, entry)
+
+
+def fold(entries: Iterable[Entry]) -> RunState:
+    """Return the state after all the entries."""
+    state = RunState()
+    for entry in entries:
+        state.apply(entry)
+    return state
+
+
+def _created(state: RunState, record: Record, entry: Entry) -> None:
+    state.run, state.flow, state.stack = record["run"], record["flow"], record["stack"]
+    state.spec, state.inputs, state.by = record["spec"], record["inputs"], record["by"]
+    state.created_at = entry["at"]
+    state.status = "preparing"
+
+
+def _attempt(state: RunState, record: Record, entry: Entry) -> None:
+    state.attempts[record["n"]] = Attempt(
+        number=record["n"],
+        job=record["job"],
+        request=record["request"],
+        spec=record["spec"],
+        on_change=record["on_change"],
+        claimed_at=entry["at"],
+    )
+    state.status = "submitted"
+    state.ended_at = None
+    state.stop_requested = False
+    _forget_failed_calls(state)
+
+
+def _forget_failed_calls(state: RunState) -> None:
+    """Let the calls that made the last attempt fail run again; failures that the flow survived stay recorded."""
+    for path in (state.failure or {}).get("calls", ()):
+        if state.calls.get(path, {}).get("kind") == records.CALL_FAILED:
+            del state.calls[path]
+    state.failure = None
+
+
+def _opened(state: RunState, record: Record, entry: Entry) -> None:
+    state.opener = (entry["attempt"], record["nonce"])
+    state.started_at = state.started_at or entry["at"]
+    state.status = "stopping" if state.stop_requested else "running"
+    attempt = state.attempts.get(entry["attempt"])
+    if attempt is not None:
+        attempt.opened_at, attempt.host, attempt.pid = entry["at"], record["host"], record["pid"]
+
+
+def _call(state: RunState, record: Record, entry: Entry) -> None:
+    state.calls.pop(record["path"], None)  # a call that ran again stands where it was recorded last
+    state.calls[record["path"]] = {**record, "attempt": entry["attempt"]}
+
+
+def _value(state: RunState, record: Record, _entry: Entry) -> None:
+    state.values[record["path"]] = record["value"]
+
+
+def _saved(state: RunState, record: Record, _entry: Entry) -> None:
+    state.saved[record["name"]] = record
+
+
+def _logged(state: RunState, record: Record, _entry: Entry) -> None:
+    state.logged.update(record["values"])
+
+
+def _stop_requested(state: RunState, _record: Record, _entry: Entry) -> None:
+    state.stop_requested = True
+    if not state.settled:
+        state.status = "stopping"
+
+
+def _ended(status: str) -> Callable[[RunState, Record, Entry], None]:
+    def apply(state: RunState, record: Record, entry: Entry) -> None:
+        state.status = status
+        state.ended_at = entry["at"]
+        state.opener = None
+        if status == "completed":
+            state.output = record["output"]
+        if status == "failed":
+            state.failure = record
+        _close(state.attempts.get(entry["attempt"]), status, entry["at"])
+
+    return apply
+
+
+def _close(attempt: Attempt | None, outcome: str, at: float) -> None:
+    if attempt is not None:
+        attempt.outcome, attempt.ended_at = outcome, at
+
+
+def _attempt_ended(state: RunState, record: Record, entry: Entry) -> None:
+    """Take what an observer saw. What the run itself wrote at its end outranks it; a later attempt makes it history."""
+    attempt = state.attempts.get(record["n"])
+    if attempt is None:
+        return
+    attempt.job_view = record["job"] or attempt.job_view
+    if attempt.outcome is None:
+        _close(attempt, record["outcome"], entry["at"])
+    if record["n"] == max(state.attempts) and not state.settled:
+        state.status = record["outcome"]
+        state.failure = record["failure"]
+        state.ended_at = entry["at"]
+        state.opener = None
+
+
+_HANDLERS: dict[str, Callable[[RunState, Record, Entry], None]] = {
+    records.CREATED: _created,
+    records.ATTEMPT: _attempt,
+    records.OPENED: _opened,
+    records.CALL: _call,
+    records.CALL_FAILED: _call,
+    records.VALUE: _value,
+    records.SAVED: _saved,
+    records.LOGGED: _logged,
+    records.STOP_REQUESTED: _stop_requested,
+    records.STOPPED: _ended("stopped"),
+    records.FAILED: _ended("failed"),
+    records.COMPLETED: _ended("completed"),
+    records.ATTEMPT_ENDED: _attempt_ended,
+}
