@@ -1,0 +1,180 @@
+"""Where a setting comes from, and which source wins. Standard library only; nothing heavy is imported here.
+
+The order for the stack, high to low: named for this run > the flow's decorator > ``configure()`` > ``CLARY_STACK`` >
+``[tool.clary]`` of the nearest ``pyproject.toml`` > the saved current stack > ``local``. Every answer says its origin, so
+``clary stack current`` can tell a person why this stack and not another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clary.errors import ConfigError
+
+DEFAULT_STACK = "local"
+
+ENVIRONMENT = {
+    "CLARY_HOME": "Folder of the local store and of local runs. Default: `~/.clary`.",
+    "CLARY_STACK": "The stack to run on, unless the run, the flow or `configure()` names one.",
+    "CLARY_DEBUG": "`1` shows tracebacks of errors, as `--debug` does.",
+}
+"""Every environment variable that a person may set, with its meaning: the source of ``docs/reference/settings.md``."""
+
+PROJECT_SETTINGS = {
+    "stack": "The stack of this project's runs.",
+}
+"""Every key of ``[tool.clary]`` in ``pyproject.toml``, with its meaning."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen value and the source that decided."""
+
+    value: str
+    origin: str
+    """``run``, ``flow``, ``configure``, ``environment``, ``project``, ``saved`` or ``default``."""
+    source: str
+    """The origin in words a person can act on, such as ``[tool.clary].stack in /a/pyproject.toml``."""
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """The ``[tool.clary]`` table of the nearest ``pyproject.toml``."""
+
+    path: Path
+    table: dict[str, Any]
+
+
+_configured: dict[str, str] = {}
+
+
+def configure(*, stack: str | None = None) -> None:
+    """Set defaults for this process; ``None`` takes the default back.
+
+    ``stack`` names the stack that runs use when neither the run nor the flow names one.
+    """
+    if stack is None:
+        _configured.pop("stack", None)
+    else:
+        _configured["stack"] = stack
+
+
+def home() -> Path:
+    """Return Clary's own folder (``CLARY_HOME``, else ``~/.clary``), made with mode 0700 where it is missing.
+
+    Raises ConfigError ``config.home_unusable`` if it cannot be made or is no folder.
+    """
+    folder = Path(os.environ.get("CLARY_HOME") or Path.home() / ".clary").expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            "config.home_unusable",
+            f"The folder {folder} cannot be used: {error.strerror or error}.",
+            next_step="Set CLARY_HOME to a folder that you may write.",
+            field="CLARY_HOME",
+        ) from error
+    return folder
+
+
+def debug() -> bool:
+    """Tell whether tracebacks are wanted (``CLARY_DEBUG``)."""
+    return os.environ.get("CLARY_DEBUG", "") not in {"", "0"}
+
+
+def project_file(start: Path | None = None) -> ProjectFile | None:
+    """Return the nearest ``pyproject.toml`` at or above ``start`` (default: the current folder), or None.
+
+    Raises ConfigError ``config.project_file_unreadable`` for a file that is not TOML, ``config.unknown_key`` for a key of
+    ``[tool.clary]`` that nothing reads.
+    """
+    folder = (start or Path.cwd()).absolute()
+    for parent in (folder, *folder.parents):
+        path = parent / "pyproject.toml"
+        if path.is_file():
+            return ProjectFile(path, _read_table(path))
+    return None
+
+
+def choose_stack(
+    explicit: str | None = None,
+    flow: str | None = None,
+    *,
+    saved: Callable[[], str | None],
+    start: Path | None = None,
+) -> Choice:
+    """Return the name of the stack to use, and what decided.
+
+    ``explicit`` is what the run names (``--stack``, ``run(stack=)``), ``flow`` what the decorator names; ``saved`` is asked for
+    the saved current stack only when nothing above it decides, so that its store is not opened in vain.
+    """
+    if explicit:
+        return Choice(explicit, "run", "named for this run")
+    if flow:
+        return Choice(flow, "flow", "named by the flow's decorator")
+    if "stack" in _configured:
+        return Choice(_configured["stack"], "configure", "set by configure() in this process")
+    if from_environment := os.environ.get("CLARY_STACK"):
+        return Choice(from_environment, "environment", "the environment variable CLARY_STACK")
+    project = project_file(start)
+    if project is not None and "stack" in project.table:
+        return Choice(_text(project, "stack"), "project", f"[tool.clary].stack in {project.path}")
+    if name := saved():
+        return Choice(name, "saved", "saved by `clary stack use`")
+    return Choice(DEFAULT_STACK, "default", "nothing names another")
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            "config.project_file_unreadable",
+            f"{path} cannot be read: {error}.",
+            next_step="Mend the file; `[tool.clary]` in it is where the project's settings are looked for.",
+        ) from error
+    tool = document.get("tool")
+    table = tool.get("clary", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ConfigError(
+            "config.wrong_type",
+            f"tool.clary in {path} is not a table.",
+            next_step='Write it as a table: [tool.clary], then for example stack = "local".',
+            field="tool.clary",
+        )
+    _refuse_unknown(path, table)
+    return table
+
+
+def _refuse_unknown(path: Path, table: dict[str, Any]) -> None:
+    unknown = [key for key in table if key not in PROJECT_SETTINGS]
+    if not unknown:
+        return
+    import difflib
+
+    nearest = difflib.get_close_matches(unknown[0], PROJECT_SETTINGS, n=1)
+    known = ", ".join(PROJECT_SETTINGS)
+    raise ConfigError(
+        "config.unknown_key",
+        f"[tool.clary] in {path} has the key {unknown[0]!r}, which nothing reads.",
+        next_step=f"Did you mean {nearest[0]!r}?" if nearest else f"Take it out; the keys are: {known}.",
+        field=f"tool.clary.{unknown[0]}",
+    )
+
+
+def _text(project: ProjectFile, key: str) -> str:
+    value = project.table[key]
+    if isinstance(value, str) and value:
+        return value
+    raise ConfigError(
+        "config.wrong_type",
+        f"tool.clary.{key} in {project.path} must be text, not {value!r}.",
+        next_step=f'Write {key} = "…".',
+        field=f"tool.clary.{key}",
+    )

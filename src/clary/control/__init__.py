@@ -1,0 +1,1 @@
+"""The control plane's state: one SQL store, one module an entity."""

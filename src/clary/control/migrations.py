@@ -1,0 +1,48 @@
+"""The schema of the store as an ordered list of steps. A step that was released never changes; new ones are appended."""
+
+from __future__ import annotations
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE settings (
+            name TEXT PRIMARY KEY,
+            value TEXT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE stacks (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            type TEXT NOT NULL,
+            document TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL,
+            updated DOUBLE PRECISION NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY,
+            flow TEXT NOT NULL,
+            stack TEXT NOT NULL,
+            status TEXT NOT NULL,
+            created DOUBLE PRECISION NOT NULL,
+            updated DOUBLE PRECISION NOT NULL,
+            view TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX runs_by_stack ON runs (stack, created)",
+        """
+        CREATE TABLE uploads (
+            root TEXT NOT NULL,
+            key TEXT NOT NULL,
+            seen DOUBLE PRECISION NOT NULL,
+            PRIMARY KEY (root, key)
+        )
+        """,
+    ),
+)
+"""Step n brings a store of version n to version n + 1. Column types are understood by SQLite and PostgreSQL alike."""
+
+VERSION = len(STEPS)
+"""The version of a store that this code reads and writes."""

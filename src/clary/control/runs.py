@@ -1,0 +1,90 @@
+"""The runs this machine has seen: a cache of what the stacks' artifact stores hold, never the truth itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clary.control.database import Connection
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as it was last seen. Times are epoch seconds."""
+
+    id: str
+    flow: str
+    stack: str
+    status: str
+    created: float
+    updated: float
+    """When it was last looked at, by this machine's clock."""
+    view: dict[str, Any]
+    """The last ``RunView`` as plain data."""
+
+
+def remember(connection: Connection, view: Mapping[str, Any], *, seen: float | None = None) -> None:
+    """Keep the newest view of a run: the plain data of a ``RunView``.
+
+    ``seen`` is when it was read, in epoch seconds (default: now); a view read before the kept one changes nothing.
+    """
+    connection.execute(
+        "INSERT INTO runs (id, flow, stack, status, created, updated, view) "
+        "VALUES (:id, :flow, :stack, :status, :created, :updated, :view) "
+        "ON CONFLICT (id) DO UPDATE SET flow = excluded.flow, stack = excluded.stack, status = excluded.status, "
+        "created = excluded.created, updated = excluded.updated, view = excluded.view "
+        "WHERE runs.updated <= excluded.updated",
+        {
+            **{name: view[name] for name in ("id", "flow", "stack", "status", "created")},
+            "updated": time.time() if seen is None else seen,
+            "view": json.dumps(dict(view)),
+        },
+    )
+
+
+def get(connection: Connection, run: str) -> RunRow | None:
+    """Return the run of that id, or None."""
+    found = connection.execute("SELECT * FROM runs WHERE id = :id", {"id": run}).fetchone()
+    return None if found is None else _row(found)
+
+
+def matching(connection: Connection, prefix: str, *, stack: str | None = None) -> list[RunRow]:
+    """Return the runs whose id begins with ``prefix`` (any case), newest first; of one stack, if it is named."""
+    found = connection.execute(
+        "SELECT * FROM runs WHERE substr(id, 1, length(:prefix)) = :prefix AND (:stack = '' OR stack = :stack) "
+        "ORDER BY created DESC, id DESC",
+        {"prefix": prefix.upper(), "stack": stack or ""},
+    )
+    return [_row(row) for row in found.fetchall()]
+
+
+def newest(
+    connection: Connection, *, stack: str | None = None, status: str | None = None, limit: int = 20
+) -> list[RunRow]:
+    """Return up to ``limit`` runs, newest first; of one stack and in one state, if they are named."""
+    found = connection.execute(
+        "SELECT * FROM runs WHERE (:stack = '' OR stack = :stack) AND (:status = '' OR status = :status) "
+        "ORDER BY created DESC, id DESC LIMIT :limit",
+        {"stack": stack or "", "status": status or "", "limit": limit},
+    )
+    return [_row(row) for row in found.fetchall()]
+
+
+def forget(connection: Connection, run: str) -> None:
+    """Drop a run from the cache; what its artifact store holds is untouched."""
+    connection.execute("DELETE FROM runs WHERE id = :id", {"id": run})
+
+
+def _row(found: Any) -> RunRow:
+    return RunRow(
+        id=str(found["id"]),
+        flow=str(found["flow"]),
+        stack=str(found["stack"]),
+        status=str(found["status"]),
+        created=float(found["created"]),
+        updated=float(found["updated"]),
+        view=json.loads(found["view"]),
+    )
