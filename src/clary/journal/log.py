@@ -76,7 +76,7 @@ class ObjectLog:
 
     def snapshot(self, upto: Callable[[], list[Entry]], seq: int) -> None:
         """Write a snapshot of the entries up to ``seq``."""
-        body = json.dumps({"v": 1, "seq": seq, "entries": upto()}, separators=(",", ":"), ensure_ascii=False)
+        body = json.dumps({"v": 1, "seq": seq, "entries": upto()}, separators=(",", ":"))
         self._store.put(f"{self._snapshots}/{seq:0{_DIGITS}}.json", body.encode())
 
     def _newest_snapshot(self) -> list[Entry]:

@@ -56,8 +56,8 @@ def new_entry(seq: int, records: list[Record], *, attempt: int = 0) -> Entry:
 
 
 def to_bytes(entry: Entry) -> bytes:
-    """Return the entry as it is stored: compact JSON, UTF-8."""
-    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode()
+    """Return the entry as it is stored: compact JSON, ASCII, so that no text can be unencodable."""
+    return json.dumps(entry, separators=(",", ":")).encode()
 
 
 def from_bytes(data: bytes) -> Entry:
