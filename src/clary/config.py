@@ -1,8 +1,8 @@
 """Where a setting comes from, and which source wins. Standard library only; nothing heavy is imported here.
 
 The order for the stack, high to low: named for this run > the flow's decorator > ``configure()`` > ``CLARY_STACK`` >
-``[tool.clary]`` of the nearest ``pyproject.toml`` > the saved current stack > ``local``. Every answer says its origin, so
-``clary stack current`` can tell a person why this stack and not another.
+``[tool.clary]`` of the nearest ``pyproject.toml`` > the saved current stack > ``local``. Every answer says its origin,
+so that ``clary stack current`` can tell a person why this stack and not another.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def debug() -> bool:
 def project_file(start: Path | None = None) -> ProjectFile | None:
     """Return the nearest ``pyproject.toml`` at or above ``start`` (default: the current folder), or None.
 
-    Raises ConfigError ``config.project_file_unreadable`` for a file that is not TOML, ``config.unknown_key`` for a key of
-    ``[tool.clary]`` that nothing reads.
+    Raises ConfigError ``config.project_file_unreadable`` for a file that is not TOML, ``config.unknown_key`` for a key
+    of ``[tool.clary]`` that nothing reads.
     """
     folder = (start or Path.cwd()).absolute()
     for parent in (folder, *folder.parents):
@@ -109,8 +109,8 @@ def choose_stack(
 ) -> Choice:
     """Return the name of the stack to use, and what decided.
 
-    ``explicit`` is what the run names (``--stack``, ``run(stack=)``), ``flow`` what the decorator names; ``saved`` is asked for
-    the saved current stack only when nothing above it decides, so that its store is not opened in vain.
+    ``explicit`` is what the run names (``--stack``, ``run(stack=)``), ``flow`` what the decorator names; ``saved`` is
+    asked for the saved current stack only when nothing above it decides, so that its store is not opened in vain.
     """
     if explicit:
         return Choice(explicit, "run", "named for this run")

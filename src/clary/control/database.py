@@ -1,8 +1,8 @@
 """The store of one machine: an SQLite file in Clary's folder, safe for several processes at once.
 
-Statements are plain SQL with ``:name`` parameters, in the common subset of SQLite and PostgreSQL. The driver here is the
-standard library's: importing SQLAlchemy alone costs a quarter of a second, which every ``clary`` command would pay and
-which is most of the time that ``clary stack list`` may take. A team's PostgreSQL runs the same statements through
+Statements are plain SQL with ``:name`` parameters, in the common subset of SQLite and PostgreSQL. The driver here is
+the standard library's: importing SQLAlchemy costs a quarter of a second, which every command would pay and which is
+most of the time that ``clary stack list`` may take. A team's PostgreSQL can run the same statements through
 SQLAlchemy's ``text()``, which takes the same parameters.
 """
 
@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 from clary import config
 from clary.control.migrations import STEPS, VERSION
@@ -25,26 +24,8 @@ BUSY_SECONDS = 10.0
 """How long a process waits for another's write before it gives up."""
 
 
-class Rows(Protocol):
-    """The answer to a statement."""
-
-    rowcount: int
-
-    def fetchone(self) -> Any:
-        """Return the next row, or None."""
-
-    def fetchall(self) -> list[Any]:
-        """Return all rows that are left."""
-
-
-class Connection(Protocol):
-    """What the entity modules need of a connection inside a transaction."""
-
-    def execute(self, statement: str, parameters: Mapping[str, Any] = ..., /) -> Rows:
-        """Run one statement with named parameters."""
-
-    def executemany(self, statement: str, parameters: Sequence[Mapping[str, Any]], /) -> Rows:
-        """Run one statement for each set of parameters."""
+Connection = sqlite3.Connection
+"""What the entity modules take: a connection inside a transaction."""
 
 
 class Database:
@@ -130,8 +111,8 @@ class Database:
         return ConfigError(
             "control.unreadable",
             f"The store {self.path} cannot be used: {error}.",
-            next_step="Check the folder's rights and space; if the file is damaged, move it away. Runs are kept in the stacks' "
-            "artifact stores, stacks have to be created again.",
+            next_step="Check the folder's rights and space; if the file is damaged, move it away. Runs are kept in the "
+            "stacks' artifact stores; stacks have to be created again.",
         )
 
 
@@ -147,8 +128,8 @@ def _version(connection: sqlite3.Connection) -> int:
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     """Let readers and one writer work side by side. The mode is kept in the file, so this is done once.
 
-    The change needs the file for itself and SQLite does not wait for that, whatever the timeout: so we do. A file system
-    without shared memory (some network mounts) keeps its rollback journal, which is slower and as safe.
+    The change needs the file for itself and SQLite does not wait for that, whatever the timeout: so we do. A file
+    system without shared memory (some network mounts) keeps its rollback journal, which is slower and as safe.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""The schema of the store as an ordered list of steps. A step that was released never changes; new ones are appended."""
+"""The schema of the store as an ordered list of steps. A released step never changes; new ones are appended."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.control.database import Connection
+if TYPE_CHECKING:
+    from clary.control.database import Connection
 
 
 @dataclass(frozen=True)

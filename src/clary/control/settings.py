@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from clary.control.database import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clary.control.database import Connection
 
 CURRENT_STACK = "current_stack"
 
@@ -16,7 +19,8 @@ def get(connection: Connection, name: str) -> str | None:
 def put(connection: Connection, name: str, value: str) -> None:
     """Save a value, in place of one that was there."""
     connection.execute(
-        "INSERT INTO settings (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        "INSERT INTO settings (name, value) VALUES (:name, :value) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         {"name": name, "value": value},
     )
 

@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.control.database import Connection
 from clary.ids import new_id
+
+if TYPE_CHECKING:
+    from clary.control.database import Connection
 
 
 @dataclass(frozen=True)

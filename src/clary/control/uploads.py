@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from clary.control.database import Connection
+if TYPE_CHECKING:
+    from clary.control.database import Connection
 
 
 def known(connection: Connection, root: str, keys: Iterable[str], *, since: float = 0.0) -> set[str]:

@@ -7,6 +7,8 @@ from typing import Any
 
 LOCAL = "local"
 SAGEMAKER = "sagemaker"
+SANDBOX = "sandbox"
+"""Asked for, not kept: a sandbox stack is a sagemaker stack that points at the sandbox."""
 
 
 @dataclass(frozen=True)
