@@ -63,6 +63,7 @@ class JobStore(Protocol):
     def transition(self, job: Job, secondary: str, message: str, *, status: str | None = None, **changes: Any) -> Job:
         """Enter a new secondary status: closes the last SecondaryStatusTransitions entry and opens the next.
 
+        The same secondary status again only changes the message of the open entry, as the service does.
         For processing jobs, which have none, only ``status`` and ``changes`` are applied.
         """
 
@@ -159,6 +160,8 @@ class ContainerSpec:
     read_only: Sequence[str] = ()
     """Paths under /opt/ml that must be read-only (FastFile channels)."""
     network: Network = Network.SANDBOX
+    endpoint: str = ""
+    """The sandbox's URL on the host, which answers inside at the same address; empty for none."""
     credentials: Callable[[], Mapping[str, str]] | None = None
     """Answers GET 169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; the executor sets that variable."""
     memory_bytes: int | None = None

@@ -1,0 +1,1 @@
+"""Executors: ways of running containers on this machine."""

@@ -1,0 +1,242 @@
+"""Starts one container and stays beside it: the launcher, a process of its own (``python -I -S``).
+
+It makes the namespaces, becomes the parent of the container's first process, forwards its network, and writes how it
+ended. It is not inside the container, so the container's PID 1 is the command itself. It outlives the sandbox, which
+finds it again by the files in the scratch folder:
+
+- ``state.json``: process numbers and start times, written before the command starts;
+- ``output``: everything written to standard output and error;
+- ``exit.json``: exit code and whether memory ran out; written last.
+
+Standard library only, and little of it: a container should start in a few tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from clary.sandbox.containers import network, root, syscalls
+from clary.sandbox.containers.plan import EXIT, OUTPUT, STATE, Plan, UserNamespace, write_atomically
+from clary.sandbox.containers.processes import start_time
+
+_LOOK_AROUND = 5.0
+"""Seconds between looks at whether the scratch folder still exists; a container without one is ended."""
+# Docker's default capabilities without MKNOD, NET_RAW and AUDIT_WRITE (capability numbers of linux/capability.h).
+_KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31})
+
+
+def main(plan_path: str, status: int) -> NoReturn:
+    """Run the plan; what goes wrong before the command starts is written to the descriptor ``status`` as JSON."""
+    os.set_inheritable(status, False)
+    plan = Plan.read(Path(plan_path))
+    try:
+        _enter_namespaces(plan)
+        listeners = network.prepare(plan)
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        ready, go = os.pipe()
+        pid = os.fork()
+    except OSError as error:
+        _report(status, failed=str(error))
+        sys.exit(1)
+    if pid == 0:
+        os.close(go)
+        _be_the_container(plan, status, ready, listeners)
+    os.close(ready)
+    try:
+        _hold_memory(plan, pid)
+        _write_state(plan, pid)
+    except OSError as error:
+        os.kill(pid, signal.SIGKILL)
+        _report(status, failed=str(error))
+        sys.exit(1)
+    _report(status, pid=pid)
+    os.close(status)
+    os.write(go, b"1")
+    os.close(go)
+    _stay_beside(plan, pid, listeners)
+    sys.exit(0)
+
+
+def _report(status: int, **message: Any) -> None:
+    os.write(status, json.dumps(message).encode() + b"\n")
+
+
+def _enter_namespaces(plan: Plan) -> None:
+    if plan.join:
+        _join(plan)
+        return
+    if plan.user_namespace is UserNamespace.NONE:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        return
+    new_user_namespace(plan.user_namespace)
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+
+
+def _join(plan: Plan) -> None:
+    kinds = [("net", syscalls.CLONE_NEWNET)]
+    if plan.user_namespace is not UserNamespace.NONE:
+        kinds.insert(0, ("user", syscalls.CLONE_NEWUSER))
+    opened = [(os.open(f"/proc/{plan.join}/ns/{name}", os.O_RDONLY), kind) for name, kind in kinds]
+    for descriptor, kind in opened:
+        syscalls.setns(descriptor, kind)
+        os.close(descriptor)
+
+
+def new_user_namespace(kind: UserNamespace) -> None:
+    """Enter a new user namespace and map its ids.
+
+    A full map must be written by somebody with rights in the old namespace, hence the short-lived child.
+    """
+    user, group = os.getuid(), os.getgid()
+    if kind is UserNamespace.SINGLE:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+        return
+    me = os.getpid()
+    maps = {name: _whole_map(Path(f"/proc/self/{name}").read_text()) for name in ("uid_map", "gid_map")}
+    ready, go = os.pipe()
+    mapper = os.fork()
+    if mapper == 0:
+        os.close(go)
+        code = 1
+        try:
+            if os.read(ready, 1):
+                for name, text in maps.items():
+                    Path(f"/proc/{me}/{name}").write_text(text)
+                code = 0
+        finally:
+            os._exit(code)
+    os.close(ready)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        os.write(go, b"1")
+    finally:
+        os.close(go)
+        _, result = os.waitpid(mapper, 0)
+    if result != 0:
+        raise PermissionError("the user namespace's id map was refused")
+
+
+def _whole_map(own: str) -> str:
+    """Return a map of every id that exists here to itself."""
+    return "\n".join(f"{first} {first} {count}" for first, _, count in (line.split() for line in own.splitlines()))
+
+
+def _hold_memory(plan: Plan, pid: int) -> None:
+    for group in plan.memory_groups:
+        Path(group, "cgroup.procs").write_text(str(pid))
+
+
+def _write_state(plan: Plan, pid: int) -> None:
+    me = os.getpid()
+    state = {"pid": pid, "started": start_time(pid), "launcher": me, "launcher_started": start_time(me)}
+    write_atomically(Path(plan.scratch) / STATE, state)
+
+
+def _be_the_container(plan: Plan, status: int, ready: int, listeners: list[tuple[socket.socket, str]]) -> NoReturn:
+    code = 1
+    try:
+        syscalls.end_with_parent(signal.SIGKILL)
+        if os.read(ready, 1) != b"1":
+            os._exit(1)
+        for listener, _ in listeners:
+            listener.close()
+        output = os.open(Path(plan.scratch) / OUTPUT, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
+        socket.sethostname(plan.host)
+        root.build(plan)
+        os.chdir(plan.workdir)
+        nothing = os.open("/dev/null", os.O_RDONLY)
+        for descriptor, source in ((0, nothing), (1, output), (2, output)):
+            os.dup2(source, descriptor)
+        os.closerange(3, status)
+        os.closerange(status + 1, 1024)
+        _become(plan.user)
+        code = _execute(plan, status)
+    except OSError as error:
+        _report(status, failed=str(error))
+    finally:
+        os._exit(code)
+
+
+def _become(user: str) -> None:
+    syscalls.keep_only_capabilities(_KEPT_CAPABILITIES)
+    if user:
+        name, _, group = user.partition(":")
+        uid, gid = _ids(name)
+        gid = int(group) if group else gid
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    syscalls.forbid_new_privileges()
+    os.umask(0o022)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    # A change of user clears it, and it must hold whatever happens to the launcher.
+    syscalls.end_with_parent(signal.SIGKILL)
+
+
+def _ids(name: str) -> tuple[int, int]:
+    if name.isdigit():
+        return int(name), 0
+    for line in Path("/etc/passwd").read_text().splitlines():
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[2]), int(fields[3])
+    raise OSError(f"the image has no user {name}")
+
+
+def _execute(plan: Plan, status: int) -> int:
+    """Replace this process by the command; on failure says why and returns the exit code a shell would give."""
+    program, environment = plan.arguments[0], dict(plan.environment)
+    folders = [""] if "/" in program else environment.get("PATH", "/usr/bin:/bin").split(":")
+    last: OSError = FileNotFoundError()
+    for folder in folders:
+        try:
+            os.execve(os.path.join(folder, program), list(plan.arguments), environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            last = error
+    code, reason = (
+        (127, "not found") if isinstance(last, FileNotFoundError) else (126, last.strerror or "not executable")
+    )
+    _report(status, error=f'the command "{program}" cannot be started: {reason}', exit_code=code)
+    return code
+
+
+def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]]) -> None:
+    forwarder = network.Forwarder(plan, listeners)
+    ended = os.pidfd_open(pid)
+    scratch = Path(plan.scratch)
+    while not forwarder.run_until(ended, _LOOK_AROUND):
+        if not scratch.exists():
+            os.kill(pid, signal.SIGKILL)
+    _, result = os.waitpid(pid, 0)
+    out_of_memory = any(_killed_for_memory(Path(group)) for group in plan.memory_groups)
+    for group in plan.memory_groups:
+        try:
+            Path(group).rmdir()
+        except OSError:
+            continue
+    code = os.waitstatus_to_exitcode(result)
+    if scratch.exists():
+        exit_code = code if code >= 0 else 128 - code
+        write_atomically(scratch / EXIT, {"exit_code": exit_code, "out_of_memory": out_of_memory})
+
+
+def _killed_for_memory(group: Path) -> bool:
+    for name in ("memory.events", "memory.oom_control"):
+        path = group / name
+        if path.exists():
+            counts = dict(line.split() for line in path.read_text().splitlines())
+            return int(counts.get("oom_kill", 0)) > 0
+    return False

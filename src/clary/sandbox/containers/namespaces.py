@@ -1,0 +1,346 @@
+"""Containers by Linux namespaces, without a daemon: the executor of a fresh machine.
+
+``start`` writes a plan into the container's scratch folder and starts the launcher (``launch``), which outlives this
+process. Everything a restarted sandbox needs to take the container up again is in the scratch folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clary.errors import SandboxError
+from clary.sandbox.containers import cgroups
+from clary.sandbox.containers.credentials import CredentialsServer, Grant
+from clary.sandbox.containers.image import Image, ImageSource
+from clary.sandbox.containers.plan import EXIT, OUTPUT, PLAN, STATE, Plan, UserNamespace
+from clary.sandbox.containers.processes import is_same
+from clary.sandbox.containers.switch import Place, Switches
+from clary.sandbox.containers.tail import Tail
+from clary.sandbox.model import ContainerSpec, EntrypointError, Network
+
+_LAUNCH = "import sys; sys.path.append({src!r}); from clary.sandbox.containers.launch import main; main({plan!r}, {fd})"
+_SOURCE = str(Path(__file__).resolve().parents[3])
+_LOST = {"exit_code": 137, "out_of_memory": False}
+"""How a container ended whose launcher was killed: the kernel killed it too, and nobody could write it down."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """Which of the kernel's means work here."""
+
+    user_namespace: UserNamespace
+    overlay: bool
+
+
+class NamespaceExecutor:
+    """Starts containers in namespaces of their own."""
+
+    name = "namespaces"
+
+    def __init__(self, data: Path, sources: Sequence[ImageSource], mode: Mode) -> None:
+        self._data = data
+        self._sources = tuple(sources)
+        self._mode = mode
+        self._memory = cgroups.memory_can_be_limited()
+        self._credentials = CredentialsServer(data)
+        self._switches = Switches(mode.user_namespace)
+        self.not_honoured = tuple(self._limits())
+
+    def _limits(self) -> list[str]:
+        limits = ["Containers reach the sandbox, their credentials and the other hosts of their job, not the internet."]
+        if not self._memory:
+            limits.append("Memory limits: control groups cannot be made here, so a job may use all memory there is.")
+        if not self._mode.overlay:
+            limits.append(
+                "A writable image: overlay file systems are refused here, so /usr and /opt/venv are read-only."
+            )
+        if self._mode.user_namespace is UserNamespace.NONE:
+            limits.append(
+                "User namespaces are refused here: containers run as this machine's root, with few capabilities."
+            )
+        if self._mode.user_namespace is UserNamespace.SINGLE:
+            limits.append("Only one user exists in a container: changing the owner of a file is refused.")
+        return limits
+
+    def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> NamespaceContainer:
+        """Start a container; see ``clary.sandbox.model.Executor``."""
+        image = self._resolve(spec.image)
+        arguments = command_line(image, spec)
+        place = self._switches.place(spec)
+        grant = None
+        groups: list[str] = []
+        try:
+            if spec.credentials is not None and spec.network is Network.SANDBOX:
+                grant = self._credentials.grant(spec.credentials)
+            if spec.memory_bytes is not None and self._memory:
+                groups = cgroups.limit_memory(spec.memory_bytes) or []
+            plan = self._plan(spec, image, arguments, place, grant, groups)
+            launcher = self._launch(plan, place)
+        except BaseException:
+            cgroups.release(groups)
+            if grant is not None:
+                self._credentials.revoke(grant.token)
+            raise
+        return self._follow(spec, output, plan.credentials_token, launcher)
+
+    def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> NamespaceContainer | None:
+        """Take up a container of an earlier process, even one that has ended meanwhile; None when nothing is left."""
+        try:
+            state = json.loads((spec.scratch / STATE).read_text())
+            plan = Plan.read(spec.scratch / PLAN)
+        except (OSError, ValueError):
+            return None
+        ended = (spec.scratch / EXIT).exists()
+        if state["pid"] != pid or not (ended or is_same(state["launcher"], state["launcher_started"])):
+            return None
+        if plan.credentials_token and spec.credentials is not None:
+            path = plan.environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
+            self._credentials.restore(Grant(plan.credentials_token, path, spec.credentials))
+        return self._follow(spec, output, plan.credentials_token, None)
+
+    def close(self) -> None:
+        """Stop answering for credentials; containers are left to themselves."""
+        self._credentials.close()
+
+    def _resolve(self, reference: str) -> Image:
+        *others, last = self._sources
+        from clary.sandbox.model import ImageNotFound
+
+        for source in others:
+            try:
+                return source.resolve(reference)
+            except ImageNotFound:
+                continue
+        return last.resolve(reference)
+
+    def _plan(
+        self,
+        spec: ContainerSpec,
+        image: Image,
+        arguments: Sequence[str],
+        place: Place,
+        grant: Grant | None,
+        groups: list[str],
+    ) -> Plan:
+        spec.scratch.mkdir(parents=True, exist_ok=True)
+        root = spec.scratch / "root"
+        if self._mode.overlay:
+            root.mkdir(exist_ok=True)
+        else:
+            shutil.copytree(image.root, root, symlinks=True)
+        environment = {"HOME": "/root", "HOSTNAME": spec.host, **image.environment, **spec.environment}
+        if grant is not None:
+            environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = grant.path
+        reaches = spec.network is Network.SANDBOX
+        return Plan(
+            host=spec.host,
+            arguments=arguments,
+            environment=environment,
+            workdir=image.workdir,
+            user=image.user,
+            root=str(image.root),
+            mounts=image.mounts,
+            hidden=image.hidden,
+            opt_ml=str(spec.opt_ml),
+            read_only=tuple(spec.read_only),
+            scratch=str(spec.scratch),
+            sockets=str(self._data) if reaches else "",
+            etc_hosts=place.etc_hosts,
+            user_namespace=self._mode.user_namespace,
+            overlay=self._mode.overlay,
+            endpoint_port=(urlsplit(spec.endpoint).port or 80) if reaches and spec.endpoint else 0,
+            credentials_token="" if grant is None else grant.token,
+            memory_groups=groups,
+            join=place.process,
+        )
+
+    def _launch(self, plan: Plan, place: Place) -> subprocess.Popen[bytes]:
+        path = plan.write()
+        (Path(plan.scratch) / OUTPUT).touch(mode=0o600)
+        reading, writing = os.pipe()
+        code = _LAUNCH.format(src=_SOURCE, plan=str(path), fd=writing)
+        try:
+            launcher = subprocess.Popen(
+                [sys._base_executable, "-I", "-S", "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=(Path(plan.scratch) / "launcher.log").open("ab"),
+                cwd="/",
+                env={"LANG": "C.UTF-8"},
+                pass_fds=[writing, *place.descriptors],
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
+        with os.fdopen(reading, "rb") as status:
+            messages = [json.loads(line) for line in status]
+        self._raise_for(messages, launcher, plan)
+        return launcher
+
+    @staticmethod
+    def _raise_for(messages: list[Mapping[str, object]], launcher: subprocess.Popen[bytes], plan: Plan) -> None:
+        said = {name: value for message in messages for name, value in message.items()}
+        if "pid" in said and not {"failed", "error"} & said.keys():
+            return
+        launcher.wait()
+        if "error" in said:
+            raise EntrypointError(str(said["error"]), int(str(said["exit_code"])))
+        why = said.get("failed") or (Path(plan.scratch) / "launcher.log").read_text().strip()[-500:]
+        raise SandboxError(
+            "sandbox.container_failed",
+            f"The container could not be made: {why}",
+            next_step="Run `clary sandbox status`, which tells what this machine allows, and report this text.",
+        )
+
+    def _follow(
+        self, spec: ContainerSpec, output: Callable[[bytes], None], token: str, launcher: subprocess.Popen[bytes] | None
+    ) -> NamespaceContainer:
+        return NamespaceContainer(spec.scratch, output, launcher, lambda: self._credentials.revoke(token))
+
+
+def command_line(image: Image, spec: ContainerSpec) -> Sequence[str]:
+    """Combine the image's and the request's words as ``docker run`` does; raises EntrypointError when none are left."""
+    if spec.entrypoint is not None:
+        words = [*spec.entrypoint, *(spec.arguments or ())]
+    else:
+        words = [*image.entrypoint, *(image.command if spec.arguments is None else spec.arguments)]
+    if not words or not words[0]:
+        raise EntrypointError("no command: neither the request nor the image names one", 127)
+    return words
+
+
+class NamespaceContainer:
+    """A container whose launcher runs beside it."""
+
+    def __init__(
+        self,
+        scratch: Path,
+        output: Callable[[bytes], None],
+        launcher: subprocess.Popen[bytes] | None,
+        when_ended: Callable[[], None],
+    ) -> None:
+        self._scratch = scratch
+        state = json.loads((scratch / STATE).read_text())
+        self.pid = int(state["pid"])
+        self._started = int(state["started"])
+        self._launcher = int(state["launcher"])
+        self._launcher_started = int(state["launcher_started"])
+        self._process = launcher
+        self._when_ended = when_ended
+        self._result: Mapping[str, object] = {}
+        self._ended = threading.Event()
+        self._tail = Tail(scratch / OUTPUT, output)
+        self._reader = threading.Thread(target=self._tail.run, name=f"output-{self.pid}", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._watch, name=f"container-{self.pid}", daemon=True).start()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the container's PID 1."""
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError:
+            return
+        try:
+            if is_same(self.pid, self._started):
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(handle)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Return the exit code once everything written has been delivered, or None after ``timeout`` seconds."""
+        if not self._ended.wait(timeout):
+            return None
+        return int(str(self._result["exit_code"]))
+
+    def kill(self) -> None:
+        """End every process of the container: without its PID 1 the kernel lets none live."""
+        self.signal(signal.SIGKILL)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the kernel ended a process of it for want of memory."""
+        return bool(self._result.get("out_of_memory"))
+
+    def _watch(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+        else:
+            self._wait_for_stranger()
+        try:
+            self._result = json.loads((self._scratch / EXIT).read_text())
+        except OSError:
+            self._result = _LOST
+        self._tail.end()
+        self._reader.join()
+        self._when_ended()
+        self._ended.set()
+
+    def _wait_for_stranger(self) -> None:
+        try:
+            handle = os.pidfd_open(self._launcher)
+        except OSError:
+            return
+        try:
+            if is_same(self._launcher, self._launcher_started):
+                select.select([handle], [], [])
+        finally:
+            os.close(handle)
+
+
+def find_mode(image: Image) -> tuple[Mode | None, str]:
+    """Try the ways of making a container, the safest first; returns the first that works, or why none does."""
+    why = "this is not Linux"
+    if sys.platform != "linux":
+        return None, why
+    users = (UserNamespace.FULL, UserNamespace.NONE) if os.getuid() == 0 else (UserNamespace.SINGLE,)
+    for user in users:
+        for overlay in (True, False):
+            try:
+                _try(image, Mode(user, overlay))
+            except (OSError, SandboxError, EntrypointError) as error:
+                why = getattr(error, "summary", str(error))
+                continue
+            return Mode(user, overlay), ""
+    return None, why
+
+
+class _Only:
+    def __init__(self, image: Image) -> None:
+        self._image = image
+
+    def resolve(self, reference: str) -> Image:  # noqa: ARG002 - there is only one
+        return self._image
+
+
+def _try(image: Image, mode: Mode) -> None:
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=image.root.parents[1], ignore_cleanup_errors=True) as folder:
+        place = Path(folder)
+        (place / "ml").mkdir()
+        executor = NamespaceExecutor(place, [_Only(image)], mode)
+        try:
+            spec = ContainerSpec(
+                job="probe", host="algo-1", hosts=["algo-1"], image="", entrypoint=["/bin/true"], arguments=None,
+                environment={}, opt_ml=place / "ml", scratch=place / "scratch", network=Network.NONE,
+            )  # fmt: skip
+            code = executor.start(spec, lambda _: None).wait(10)
+        finally:
+            executor.close()
+    if code != 0:
+        raise OSError(f"a trial container ended with {code}")
