@@ -1,4 +1,4 @@
-"""Values to bytes and back. Runs inside the job: standard library only; NumPy is used where the user has imported it."""
+"""Values to bytes and back. Runs inside the job; NumPy is used where the user has imported it."""
 
 from clary.artifacts.values import INLINE_LIMIT, Encoded, decode, digest, encode, preview
 

@@ -1,7 +1,7 @@
 """One value, encoded: small ones inline in the record, larger ones as objects ``values/<digest>``.
 
 An encoded value is plain data: ``c`` the codec; ``v`` the plain form or ``at`` the object's key with ``n`` its bytes;
-``d`` the digest to compare by, absent for pickled values, whose bytes differ between equal values; ``t`` the type's name;
+``d`` the digest to compare by, absent for pickled values (equal ones differ in their bytes); ``t`` the type's name;
 ``p`` a preview where there is no plain form to make one from.
 """
 

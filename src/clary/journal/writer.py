@@ -96,6 +96,8 @@ class Journal:
         self._writing = False
         self._ended: BaseException | None = None
         self._snapshot_at = 0
+        self.listener: Callable[[Record], None] = lambda _record: None
+        """Told of every record written here once it is durable, in the order of the log."""
 
     def open(self, *, host: str, pid: int) -> RunState:
         """Read the log to its end and take it over. Returns the state to replay.
@@ -134,7 +136,15 @@ class Journal:
             self._writing = True
             batch, self._pending = self._pending, []
         try:
-            self._commit([record for waiting in batch for record in waiting.records])
+            ready_now = [record for waiting in batch for record in waiting.records]
+            self._commit(ready_now)
+            for record in ready_now:
+                self.listener(record)
+        except (StopRequested, KeyboardInterrupt):
+            # A signal broke in. Whether the entry was stored is found out by the next write, which the stop needs.
+            with self._condition:
+                self._writing = False
+            raise
         except BaseException as error:
             self._end(error)
             raise
@@ -163,6 +173,10 @@ class Journal:
         with self._condition:
             self._writing = False
             self._condition.notify_all()
+
+    def close(self, reason: BaseException) -> None:
+        """Refuse all further writes with ``reason``: the run's end is recorded."""
+        self._end(reason)
 
     def _commit(self, batch: list[Record]) -> None:
         while True:

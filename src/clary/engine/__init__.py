@@ -1,0 +1,1 @@
+"""Executing the body of a flow: who a call is, what is replayed, what is recorded. Runs inside the job."""

@@ -1,0 +1,161 @@
+"""One attempt from its first act, opening the log, to the record of its end. The same in a job and on a laptop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from clary.artifacts import decode, encode
+from clary.engine import failure
+from clary.engine.execution import Execution, run_in_new_loop
+from clary.engine.scope import current_scope
+from clary.errors import ClaryError, Fenced, Interruption, StopRequested
+from clary.journal import records
+from clary.journal.writer import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clary.journal.log import Log
+    from clary.journal.records import Record
+    from clary.objects import ObjectStore
+
+EXIT_COMPLETED = 0
+EXIT_FAILED = 1
+"""Do not retry: the user's code failed."""
+EXIT_TRY_AGAIN = 75
+"""Retry: the record could not be read or written (EX_TEMPFAIL of sysexits)."""
+EXIT_FENCED = 76
+"""Do not retry: another attempt has the run."""
+EXIT_STOPPED = 143
+"""Do not retry: stopped on request (128 + SIGTERM)."""
+
+
+class Body(Protocol):
+    """What the engine must know of a flow."""
+
+    name: str
+    function: Callable[..., Any]
+    workers: int | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    status: str
+    """``completed``, ``failed``, ``stopped`` or ``fenced``."""
+    value: Any = None
+    error: BaseException | None = None
+    failure: Record | None = None
+    """The recorded failure: ``{error, calls, cause}``."""
+    exit_code: int = EXIT_COMPLETED
+    replayed: int = 0
+    """Calls that the record answered."""
+    left_over: tuple[str, ...] = ()
+    """Recorded calls that the body never made again: the flow has lost them since."""
+
+
+def run_attempt(
+    log: Log,
+    store: ObjectStore,
+    flow: Body,
+    attempt: int,
+    *,
+    host: str,
+    on_call: Callable[[Record], None] | None = None,
+    on_open: Callable[[Journal], None] | None = None,
+) -> Outcome:
+    """Run one attempt at a run's flow and record its end.
+
+    Args:
+        log: the run's log; it holds at least the ``created`` record.
+        store: where large values lie.
+        flow: whose body to run.
+        attempt: the attempt's number, claimed in the log before.
+        host: name of this machine, for the record.
+        on_call: told of every call that is recorded, in the order of the log.
+        on_open: given the journal once it is open, e.g. to watch it for a stop request.
+
+    Whatever the flow's body raises is in the outcome, not raised. Raises JournalError when the record cannot be
+    read or written, KeyboardInterrupt after recording it.
+    """
+    journal = Journal(log, attempt)
+    try:
+        state = journal.open(host=host, pid=os.getpid())
+    except Fenced as error:
+        return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
+    except StopRequested as error:
+        return _stopped(journal, error)
+    if on_open is not None:
+        on_open(journal)
+    claimed = state.attempts.get(attempt)
+    execution = Execution(
+        journal,
+        store,
+        on_change=claimed.on_change if claimed else "error",
+        on_call=on_call,
+        workers=flow.workers,
+    )
+    return _run_to_end(execution, flow)
+
+
+def _run_to_end(execution: Execution, flow: Body) -> Outcome:
+    journal = execution.journal
+    try:
+        inputs = {name: decode(value, execution.store) for name, value in journal.state.inputs.items()}
+        value = _run_body(execution, flow, inputs)
+        execution.drain()
+        output = encode(value, execution.store)
+        journal.write(records.completed(output))
+    except Fenced as error:
+        execution.close(error)
+        return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
+    except StopRequested as error:
+        execution.close(error)
+        return _stopped(journal, error)
+    except KeyboardInterrupt as error:
+        execution.close(error)
+        _stopped(journal, StopRequested("interrupted from the keyboard"))
+        raise
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it is in the outcome
+        execution.close(error)
+        return _failed(execution, error)
+    execution.close(Fenced("the run is completed"))
+    journal.close(Fenced("the run is completed"))
+    left_over = tuple(path for path in execution.recorded if path not in execution.replayed)
+    return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
+
+
+def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
+    token = current_scope.set(execution.root)
+    try:
+        value = flow.function(**inputs)
+        return run_in_new_loop(value) if asyncio.iscoroutine(value) else value
+    finally:
+        current_scope.reset(token)
+
+
+def _failed(execution: Execution, error: BaseException) -> Outcome:
+    journal = execution.journal
+    if isinstance(error, ClaryError) and error.code.startswith("journal.un"):
+        return Outcome("failed", error=error, exit_code=EXIT_TRY_AGAIN)
+    described = failure.describe(error, execution.store)
+    record = records.failed(described, failure.failed_calls(error), "user_code")
+    try:
+        journal.write(record)
+    except Fenced as fenced:
+        return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
+    journal.close(Fenced("the run has failed"))
+    return Outcome("failed", error=error, failure=record, exit_code=EXIT_FAILED)
+
+
+def _stopped(journal: Journal, error: Interruption) -> Outcome:
+    try:
+        journal.write(records.stopped(str(error)))
+    except Fenced as fenced:
+        return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
+    journal.close(Fenced("the run has been stopped"))
+    return Outcome("stopped", error=error, exit_code=EXIT_STOPPED)

@@ -1,0 +1,50 @@
+"""Replay that checks: the call that is made must be the call that was recorded, or the difference is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clary.errors import DivergenceError
+
+if TYPE_CHECKING:
+    from clary.engine.execution import Call
+    from clary.journal.records import Record
+
+ERROR = "error"
+"""Refuse a difference (the default)."""
+RERUN = "rerun"
+"""Run the differing call again and record it anew."""
+ACCEPT = "accept"
+"""Take the recorded result all the same."""
+WAYS = (ERROR, RERUN, ACCEPT)
+
+
+def compare(record: Record, call: Call) -> dict[str, str] | None:
+    """Return what differs between the record and the call, in words by part; None when nothing does."""
+    found: dict[str, str] = {}
+    if record["name"] != call.callee.name:
+        found["name"] = f"recorded {record['name']}, now {call.callee.name}"
+    if record["source"] != call.callee.source:
+        found["source"] = "the checkpoint's own code has changed"
+    before = record["inputs"]
+    for name in before.keys() | call.inputs.keys():
+        if name not in call.inputs:
+            found[name] = "recorded, but no longer a parameter"
+        elif name not in before:
+            found[name] = "a new parameter"
+        elif before[name] is not None and call.inputs[name] is not None and before[name] != call.inputs[name]:
+            found[name] = "another value than the recorded one"
+    return found or None
+
+
+def error(run: str, call: Call, difference: dict[str, str]) -> DivergenceError:
+    """Return the error that shows the difference and the ways out."""
+    shown = "; ".join(f"{part}: {what}" for part, what in sorted(difference.items()))
+    return DivergenceError(
+        "replay.diverged",
+        f"{call.path} is not the call that was recorded ({shown}).",
+        next_step=f"Run it again: clary runs resume {run} --on-change rerun; or keep the recorded result: "
+        "--on-change accept; or restore the code and resume.",
+        field=call.path,
+        details={"path": call.path, "difference": difference},
+    )

@@ -1,0 +1,119 @@
+"""Exceptions as records, and back: type, message, the useful frames, and the exception itself where it pickles."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.artifacts import decode, encode
+from clary.errors import ClaryError, RunFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clary.journal.records import Record
+    from clary.objects import ObjectStore
+
+_OWN_CODE = str(Path(__file__).resolve().parents[1])
+_PATHS = "__clary_calls__"
+_LONGEST_TRACEBACK = 20_000
+
+
+def describe(error: BaseException, store: ObjectStore) -> Record:
+    """Return the exception as a record."""
+    described: Record = {
+        "type": type(error).__qualname__,
+        "module": type(error).__module__,
+        "message": _message(error),
+        "frames": useful_frames(error),
+        "traceback": _text(error)[-_LONGEST_TRACEBACK:],
+    }
+    if isinstance(error, ClaryError):
+        described["code"] = error.code
+        described["next_step"] = error.next_step
+    try:
+        described["exception"] = encode(error.with_traceback(None), store)
+    except ClaryError:
+        pass  # it is rebuilt from its type and message
+    return described
+
+
+def rebuild(described: Record, store: ObjectStore) -> BaseException:
+    """Return an exception like the recorded one, with the recorded traceback as its note."""
+    error: Any = None
+    if "exception" in described:
+        try:
+            error = decode(described["exception"], store)
+        except ClaryError:
+            error = None
+    if not isinstance(error, BaseException):
+        error = RunFailedError(
+            "call.failed",
+            f"{described['type']}: {described['message']}",
+            next_step="See the traceback in the record: clary runs show RUN.",
+        )
+    found: BaseException = error
+    found.add_note("Recorded traceback:\n" + described["traceback"])
+    return found
+
+
+def useful_frames(error: BaseException) -> list[str]:
+    """Return ``file:line in function: code`` for the frames of the user's code, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not frame.filename.startswith((_OWN_CODE, "<frozen"))] or list(frames)
+    return [
+        f"{_shortened(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}".strip() for frame in theirs
+    ]
+
+
+def mark(error: BaseException, path: str) -> None:
+    """Remember on the exception that the call at ``path`` failed with it."""
+    try:
+        error.__dict__.setdefault(_PATHS, []).append(path)
+    except AttributeError:
+        pass  # an exception without a dictionary; its call then stays recorded as failed
+
+
+def failed_calls(error: BaseException) -> list[str]:
+    """Return the paths of all calls whose failure the exception is, or was caused by."""
+    found: list[str] = []
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        found.extend(getattr(one, _PATHS, ()))
+        waiting.extend(_behind(one))
+    return sorted(set(found))
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    for other in (error.__cause__, error.__context__):
+        if other is not None:
+            yield other
+    if isinstance(error, BaseExceptionGroup):
+        yield from error.exceptions
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return error.summary if isinstance(error, ClaryError) else str(error)
+    except Exception:  # noqa: BLE001 - an exception whose own text fails must not hide the failure
+        return "(the exception has no readable text)"
+
+
+def _text(error: BaseException) -> str:
+    lines = traceback.format_exception(error)
+    return "".join(lines)
+
+
+def _shortened(filename: str) -> str:
+    """Return the path from the working directory or the last three parts, so that a frame fits a line."""
+    path = Path(filename)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return "/".join(path.parts[-3:])

@@ -1,0 +1,58 @@
+"""Who a call is: a path that depends on the code alone, never on the schedule of threads and tasks.
+
+A path is the parent's path, a slash, the name, ``#`` and a count: ``train#3``, ``outer#1/inner#2``. The count is taken
+when the call is *made* (not when it runs), per parent; every asyncio task is a numbered child of whatever made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+    from clary.engine.execution import Execution
+
+
+class Scope:
+    """A place in the flow from which calls are made: the flow's body, a call's body, or an asyncio task."""
+
+    __slots__ = ("_counts", "_lock", "execution", "path")
+
+    def __init__(self, execution: Execution, path: str) -> None:
+        self.execution = execution
+        self.path = path
+        self._counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def next_path(self, name: str) -> str:
+        """Take the next number for that name here, and return the path."""
+        with self._lock:
+            number = self._counts[name] = self._counts.get(name, 0) + 1
+        return self.join(f"{name}#{number}")
+
+    def keyed_path(self, name: str, key: str) -> str:
+        """Return the path of a call that has been given a key of its own."""
+        return self.join(f"{name}@{key}")
+
+    def join(self, step: str) -> str:
+        """Return the path of a step from here."""
+        return f"{self.path}/{step}" if self.path else step
+
+
+current_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("clary_scope", default=None)
+
+
+def numbered_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
+) -> asyncio.Task[Any]:
+    """Make an asyncio task a numbered child of the scope that makes it (a task factory)."""
+    scope = current_scope.get()
+    if scope is None:
+        return asyncio.Task(coroutine, loop=loop, **options)
+    context = options.pop("context", None) or contextvars.copy_context()
+    context.run(current_scope.set, Scope(scope.execution, scope.next_path("task")))
+    return asyncio.Task(coroutine, loop=loop, context=context, **options)

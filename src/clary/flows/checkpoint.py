@@ -1,0 +1,141 @@
+"""``@checkpoint``: a function whose every completed call in a flow is recorded and never runs again in that run."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from clary.engine.futures import CallFuture, CallFutures
+from clary.engine.scope import Scope, current_scope
+from clary.engine.source import source_digest
+from clary.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clary.engine.execution import Call
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Checkpoint(Generic[P, R]):
+    """A function made durable. Called in a flow it returns the plain value; outside one it is the plain function."""
+
+    def __init__(self, function: Callable[P, R], *, name: str | None, key: Callable[P, str] | None) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or function.__name__
+        self.key = key
+        _check_name(self.name)
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's parameters."""
+        return inspect.signature(self.function)
+
+    @functools.cached_property
+    def source(self) -> str:
+        """Digest of the function's own source, without comments."""
+        return source_digest(self.function)
+
+    @functools.cached_property
+    def is_async(self) -> bool:
+        """Whether a call must be awaited."""
+        return inspect.iscoroutinefunction(self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the call's result, from the record if it is there. An async checkpoint's result is awaited."""
+        scope = current_scope.get()
+        if scope is None:
+            return self.function(*args, **kwargs)
+        call = self._make(scope, args, kwargs)
+        if self.is_async:
+            return scope.execution.perform_async(call)  # type: ignore[return-value]  # R is the coroutine here
+        result: R = scope.execution.perform(call)
+        return result
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[Any]:
+        """Begin the call beside the flow's body and return its future; only in a flow."""
+        scope = self._scope("submit")
+        return self._start(scope, self._make(scope, args, kwargs))
+
+    def map(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[Any]:
+        """Begin a call for each item and return the futures in order; only in a flow.
+
+        Several iterables are taken together, as ``map`` does; ``constants`` are passed to every call as they are.
+        """
+        scope = self._scope("map")
+        calls = [self._make(scope, items, constants) for items in zip(*iterables, strict=False)]
+        return CallFutures([self._start(scope, call) for call in calls])
+
+    def __repr__(self) -> str:
+        return f"<checkpoint {self.name}>"
+
+    def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
+        future: CallFuture[Any] = CallFuture(scope.execution, call)
+        loop = _running_loop() if self.is_async else None
+        if loop is None:
+            future.start()
+        else:
+            future.start_in(loop)
+        return future
+
+    def _make(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        if self.key is None:
+            path = scope.next_path(self.name)
+        else:
+            path = scope.keyed_path(self.name, str(self.key(*args, **kwargs)))
+        return scope.execution.make(self, path, args, kwargs)
+
+    def _scope(self, verb: str) -> Scope:
+        scope = current_scope.get()
+        if scope is None:
+            raise UsageError(
+                "checkpoint.outside_flow",
+                f"{self.name}.{verb}() works in a flow only: outside one there is no record to keep its calls in.",
+                next_step=f"Call it from a function decorated with @flow, or call {self.name}(…) directly.",
+            )
+        return scope
+
+
+@overload
+def checkpoint(function: Callable[P, R], /) -> Checkpoint[P, R]: ...
+@overload
+def checkpoint(
+    *, name: str | None = None, key: Callable[..., str] | None = None
+) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
+def checkpoint(
+    function: Callable[P, R] | None = None, /, *, name: str | None = None, key: Callable[..., str] | None = None
+) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
+    """Make a function durable: each completed call in a flow is recorded and never runs again in that run.
+
+    Args:
+        function: sync or async; what it returns is kept by value.
+        name: stands for the function in the record; default its own name.
+        key: gives a call's identity from its arguments, in place of the count of calls of that name.
+
+    A call that was running when the process died runs again: let effects outside use ``current_run().idempotency_key``.
+    """
+    if function is not None:
+        return Checkpoint(function, name=name, key=key)
+    return lambda decorated: Checkpoint(decorated, name=name, key=key)
+
+
+def _check_name(name: str) -> None:
+    if not name or set(name) & set("/#@"):
+        raise UsageError(
+            "checkpoint.bad_name",
+            f"“{name}” cannot name a checkpoint: names hold no “/”, “#” or “@”.",
+            next_step="Choose another name=.",
+            field="name",
+        )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
