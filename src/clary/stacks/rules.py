@@ -148,7 +148,7 @@ def build(draft: Draft, *, folder: Path, place: Place | None = None) -> Stack:
     """Return the stack that a draft asks for.
 
     ``folder`` is where a local stack keeps its runs if the draft names none; ``place`` is the running sandbox, needed
-    for ``--type sandbox``. Raises UsageError, ConflictError or ValidationError (area ``stack``) for the first rule broken.
+    for ``--type sandbox``. Raises UsageError, ConflictError or ValidationError for the first broken rule.
     """
     check_type(draft.type)
     check_name(draft.name, draft.type)

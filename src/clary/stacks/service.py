@@ -75,10 +75,7 @@ def create(
     ``clary.stacks.rules`` and ConflictError ``stack.name_taken``; nothing is stored then.
     """
     database = database or local()
-    rules.check_type(draft.type)
-    rules.check_name(draft.name, draft.type)
-    with database.reading() as connection:
-        _refuse_taken(connection, draft.name)
+    check_new(draft, database=database)
     stack = rules.build(draft, folder=config.home() / "stacks" / draft.name, place=place)
     warnings = rules.warnings(stack) + (verify(stack) if verify is not None else [])
     with database.transaction() as connection:
@@ -89,6 +86,15 @@ def create(
             saved_settings.put(connection, saved_settings.CURRENT_STACK, stack.name)
     current = stack.name if activate else previous
     return Created(_entry(row), current, previous if activate else None, tuple(warnings))
+
+
+def check_new(draft: rules.Draft, *, database: Database | None = None) -> None:
+    """Refuse a draft that could not become a stack, whatever a sandbox or AWS would say. See ``create``."""
+    rules.check_type(draft.type)
+    rules.check_name(draft.name, draft.type)
+    rules.check_fields(draft)
+    with (database or local()).reading() as connection:
+        _refuse_taken(connection, draft.name)
 
 
 def refresh(stack: Stack, *, database: Database | None = None) -> Entry:

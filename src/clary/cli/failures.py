@@ -1,0 +1,74 @@
+"""How a refused command ends: a sentence, a next step and a code, as text or as JSON on stderr; and the exit code."""
+
+from __future__ import annotations
+
+import click
+
+from clary.cli.commands import command_name
+from clary.cli.state import INTERRUPTED, State
+from clary.errors import ClaryError, UsageError
+
+
+def refuse(state: State, error: ClaryError) -> int:
+    """Print an error and return its exit code. The traceback is shown only with ``--debug``."""
+    from clary.cli import output
+
+    if state.json:
+        data = error.to_dict()
+        if state.debug:
+            data["traceback"] = _traceback(error)
+        output.document({"command": state.command, "error": data}, error=True)
+        return error.exit_code
+    if state.debug:
+        click.echo(_traceback(error), err=True)
+    click.echo(output.style("Error: ", "red", bold=True, error=True) + error.summary, err=True)
+    click.echo(f"  Next step: {error.next_step}", err=True)
+    click.echo(output.style(f"  Code: {error.code}", "bright_black", error=True), err=True)
+    return error.exit_code
+
+
+def interrupted(state: State) -> int:
+    """Say in one line that Ctrl-C ended the command; return the exit code that shells expect."""
+    if state.json:
+        summary, step = "The command was interrupted.", "Run it again."
+        return refuse(state, ClaryError("cli.interrupted", summary, next_step=step)) and INTERRUPTED
+    click.echo("Interrupted.", err=True)
+    return INTERRUPTED
+
+
+def from_click(state: State, error: click.ClickException) -> UsageError:
+    """Give one of click's own errors a code and a next step."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    if ctx is not None:
+        state.command = command_name(ctx)
+    path = ctx.command_path if ctx is not None else "clary"
+    meant = error.possibilities if isinstance(error, click.NoSuchOption) else None
+    parameter = error.param if isinstance(error, click.BadParameter) else None
+    if isinstance(error, click.NoSuchOption):
+        code, summary = "cli.no_such_option", f"There is no option {error.option_name}."
+    else:
+        code, summary = "cli.usage", error.format_message()
+    return UsageError(
+        code,
+        summary,
+        next_step=f"Did you mean {' or '.join(meant)}?" if meant else f"Run `{path} --help`.",
+        field=parameter.name if parameter is not None else None,
+    )
+
+
+def unexpected(error: Exception) -> ClaryError:
+    """Wrap an error that nobody foresaw: code ``internal.unexpected``."""
+    wrapped = ClaryError(
+        "internal.unexpected",
+        f"Clary met an error it did not expect: {type(error).__name__}: {error}",
+        next_step="Run the command again with --debug for the traceback, and open an issue of the project with it.",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _traceback(error: ClaryError) -> str:
+    import traceback
+
+    shown = error.__cause__ if error.code == "internal.unexpected" and error.__cause__ else error
+    return "".join(traceback.format_exception(shown)).rstrip()

@@ -1,0 +1,105 @@
+"""What a command prints: text for people, or one JSON document and nothing else on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from clary.cli import state
+
+STATUS_COLOURS = {
+    "completed": "green",
+    "failed": "red",
+    "timed_out": "red",
+    "lost": "red",
+    "stopped": "yellow",
+    "interrupted": "yellow",
+    "waiting": "cyan",
+}
+
+
+def item(data: Mapping[str, Any], text: Callable[[], None]) -> None:
+    """Print one thing: ``{"command", "item"}`` as JSON, else whatever ``text`` prints."""
+    current = state.current()
+    if current.json:
+        document({"command": current.command, "item": data})
+    else:
+        text()
+
+
+def items(data: Sequence[Mapping[str, Any]], text: Callable[[], None]) -> None:
+    """Print several things: ``{"command", "items", "count"}`` as JSON, else whatever ``text`` prints."""
+    current = state.current()
+    if current.json:
+        document({"command": current.command, "items": list(data), "count": len(data)})
+    else:
+        text()
+
+
+def document(data: Mapping[str, Any], *, error: bool = False) -> None:
+    """Print one JSON document, indented, on stdout or stderr."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False), err=error)
+
+
+def line(data: Mapping[str, Any]) -> None:
+    """Print one line of a JSON lines stream, at once."""
+    click.echo(json.dumps(data, ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def say(text: str = "") -> None:
+    """Print a line for people."""
+    click.echo(text)
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr; in JSON mode stderr is for errors only, and the warning is in the document."""
+    if not state.current().json:
+        click.echo(style("Warning: ", "yellow", error=True) + text, err=True)
+
+
+def rows(pairs: Iterable[tuple[str, Any]], *, indent: str = "") -> None:
+    """Print label and value rows, the values aligned; rows without a value are left out."""
+    shown = [(label, str(value)) for label, value in pairs if value not in (None, "")]
+    width = max((len(label) for label, _ in shown), default=0)
+    for label, value in shown:
+        say(f"{indent}{style(f'{label}:'.ljust(width + 1), bold=True)} {value}")
+
+
+def style(text: str, colour: str | None = None, *, bold: bool = False, error: bool = False) -> str:
+    """Return the text in colour, if the stream is a terminal and NO_COLOR is not set (no-color.org)."""
+    stream = sys.stderr if error else sys.stdout
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return click.style(text, fg=colour, bold=bold or None)
+
+
+def status(name: str) -> str:
+    """Return a run's status in its colour."""
+    return style(name, STATUS_COLOURS.get(name, "blue"))
+
+
+def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
+    """Print a table that folds long cells on a narrow terminal; into a pipe nothing is folded or cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if terminal else 10_000)
+    shown = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
+    for header in headers:
+        shown.add_column(header, overflow="fold")
+    for cells in body:
+        shown.add_row(*(Text(cell, style=_cell_style(cell)) for cell in cells))
+    console.print(shown)
+
+
+def _cell_style(cell: str) -> str:
+    return STATUS_COLOURS.get(cell, "")
