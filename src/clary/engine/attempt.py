@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from clary.journal.log import Log
     from clary.journal.records import Record
+    from clary.journal.state import RunState
     from clary.objects import ObjectStore
 
 EXIT_COMPLETED = 0
@@ -46,7 +47,7 @@ class Outcome:
     """How an attempt ended."""
 
     status: str
-    """``completed``, ``failed``, ``stopped`` or ``fenced``."""
+    """``completed``, ``failed``, ``stopped``, ``fenced``, or ``interrupted`` (by a signal that nobody asked for)."""
     value: Any = None
     error: BaseException | None = None
     failure: Record | None = None
@@ -61,7 +62,7 @@ class Outcome:
 def run_attempt(
     log: Log,
     store: ObjectStore,
-    flow: Body,
+    load: Callable[[RunState], Body],
     attempt: int,
     *,
     host: str,
@@ -73,7 +74,7 @@ def run_attempt(
     Args:
         log: the run's log; it holds at least the ``created`` record.
         store: where large values lie.
-        flow: whose body to run.
+        load: gives the flow whose body to run, for the state that was read; called once the log is open.
         attempt: the attempt's number, claimed in the log before.
         host: name of this machine, for the record.
         on_call: told of every call that is recorded, in the order of the log.
@@ -97,14 +98,15 @@ def run_attempt(
         store,
         on_change=claimed.on_change if claimed else "error",
         on_call=on_call,
-        workers=flow.workers,
     )
-    return _run_to_end(execution, flow)
+    return _run_to_end(execution, load)
 
 
-def _run_to_end(execution: Execution, flow: Body) -> Outcome:
+def _run_to_end(execution: Execution, load: Callable[[RunState], Body]) -> Outcome:
     journal = execution.journal
     try:
+        flow = load(journal.state)
+        execution.workers = flow.workers or execution.workers
         inputs = {name: decode(value, execution.store) for name, value in journal.state.inputs.items()}
         value = _run_body(execution, flow, inputs)
         execution.drain()
@@ -115,7 +117,7 @@ def _run_to_end(execution: Execution, flow: Body) -> Outcome:
         return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
     except StopRequested as error:
         execution.close(error)
-        return _stopped(journal, error)
+        return _ended_by_signal(journal, error)
     except KeyboardInterrupt as error:
         execution.close(error)
         _stopped(journal, StopRequested("interrupted from the keyboard"))
@@ -150,6 +152,18 @@ def _failed(execution: Execution, error: BaseException) -> Outcome:
         return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
     journal.close(Fenced("the run has failed"))
     return Outcome("failed", error=error, failure=record, exit_code=EXIT_FAILED)
+
+
+def _ended_by_signal(journal: Journal, error: StopRequested) -> Outcome:
+    """Record a stop only if somebody asked for one: the platform sends the same signal when it takes a machine away."""
+    try:
+        journal.absorb()
+    except Fenced as fenced:
+        return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
+    if journal.state.stop_requested:
+        return _stopped(journal, error)
+    journal.close(error)
+    return Outcome("interrupted", error=error, exit_code=EXIT_STOPPED)
 
 
 def _stopped(journal: Journal, error: Interruption) -> Outcome:

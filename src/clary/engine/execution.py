@@ -67,7 +67,6 @@ class Execution:
         *,
         on_change: str = divergence.ERROR,
         on_call: Callable[[Record], None] | None = None,
-        workers: int | None = None,
     ) -> None:
         self.journal = journal
         self.store = store
@@ -83,7 +82,8 @@ class Execution:
         self.root = Scope(self, "")
         self._on_call = on_call
         journal.listener = self._announce
-        self._workers = workers or min(32, (os.cpu_count() or 1) + 4)
+        self.workers = min(32, (os.cpu_count() or 1) + 4)
+        """Threads for submitted calls, as many as ThreadPoolExecutor takes by default."""
         self._pool: ThreadPoolExecutor | None = None
         self._pool_lock = threading.Lock()
 
@@ -96,7 +96,7 @@ class Execution:
         """Return the threads of this attempt, made at the first need."""
         with self._pool_lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="clary-call")
+                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clary-call")
             return self._pool
 
     def drain(self) -> None:

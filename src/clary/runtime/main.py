@@ -1,0 +1,156 @@
+"""The job itself: find the run, unpack the code, run one attempt, leave a reason where it failed."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
+from clary.errors import ClaryError, ConfigError, JournalError, StopRequested
+from clary.journal.log import ObjectLog
+from clary.runtime import failurefile, loading
+from clary.runtime.heartbeat import Heartbeat
+from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from clary.engine.attempt import Body
+    from clary.journal.state import RunState
+    from clary.journal.writer import Journal
+    from clary.objects import ObjectStore
+
+
+def run_job(opt_ml: Path, fault_log: int = -1) -> int:
+    """Run the attempt that the environment points to and return the exit code.
+
+    ``fault_log`` is a file descriptor for the stacks of a crash in native code, which the parent reads.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
+    faulthandler.enable(fault_log if fault_log >= 0 else 2, all_threads=False)
+    try:
+        if not _is_first_host(opt_ml):
+            print("clary: the first host runs the flow; this one has nothing to do.")
+            return 0
+        return _finish(opt_ml, _run(opt_ml))
+    except StopRequested:
+        return EXIT_STOPPED
+    except ClaryError as error:
+        return _give_up(opt_ml, error)
+
+
+def _run(opt_ml: Path) -> Outcome:
+    pointer = Pointer.parse(_variable(RUN_VARIABLE))
+    attempt = int(_variable(ATTEMPT_VARIABLE))
+    store = pointer.open_store()
+    heartbeats: list[Heartbeat] = []
+
+    def begin(journal: Journal) -> None:
+        heartbeats.append(Heartbeat(journal, store))
+        heartbeats[0].start()
+
+    try:
+        return run_attempt(
+            ObjectLog(store, pointer.run),
+            store,
+            lambda state: _load_flow(opt_ml, store, state, attempt),
+            attempt,
+            host=os.environ.get("HOSTNAME") or socket.gethostname(),
+            on_open=begin,
+        )
+    finally:
+        for heartbeat in heartbeats:
+            heartbeat.stop()
+
+
+def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) -> Body:
+    """Import the flow that the attempt names, from the code channel."""
+    digest = state.attempts[attempt].spec["digest"]
+    data = store.get(f"specs/{digest}.json")
+    if data is None:
+        raise JournalError(
+            "job.no_spec",
+            f"The specification {store.url(f'specs/{digest}.json')} is gone.",
+            next_step="Resume the run from the project: clary runs resume RUN.",
+        )
+    spec: dict[str, Any] = json.loads(data)
+    from clary.code.archive import unpack
+
+    root = opt_ml / "code"
+    if root.exists():  # the container of the same job was started again
+        root = root.with_name(f"code-{os.getpid()}")
+    unpack(opt_ml / "input" / "data" / "code" / f"{spec['code']}.tar.gz", root, spec["code"])
+    os.chdir(root)
+    flow = loading.find_flow(loading.load_module(root, spec["flow"]), spec["flow"]["name"])
+    if flow is None:
+        raise ConfigError(
+            "flow.not_found",
+            f"{spec['flow'].get('file') or spec['flow']['module']} has no flow “{spec['flow']['name']}”.",
+            next_step="Check the flow's name in the code that was sent.",
+        )
+    body: Body = flow
+    return body
+
+
+def _finish(opt_ml: Path, outcome: Outcome) -> int:
+    if outcome.status == "completed":
+        if outcome.replayed:
+            print(f"clary: {outcome.replayed} calls were in the record and did not run again.")
+        if outcome.left_over:
+            print(
+                f"clary: {len(outcome.left_over)} recorded calls were not made again: {', '.join(outcome.left_over[:5])}"
+            )
+    elif outcome.status == "failed":
+        assert outcome.error is not None
+        traceback.print_exception(outcome.error)
+        recorded = (outcome.failure or {}).get("error", {})
+        kind = recorded.get("type", type(outcome.error).__name__)
+        message = recorded.get("message", str(outcome.error))
+        cause = (outcome.failure or {}).get("cause", "internal")
+        text = failurefile.compose(cause, f"{kind}: {message}", recorded.get("frames", ()))
+        failurefile.write(opt_ml, text)
+    else:
+        print(f"clary: {outcome.error}")
+    return outcome.exit_code
+
+
+def _give_up(opt_ml: Path, error: ClaryError) -> int:
+    print(f"clary: {error}", file=sys.stderr)
+    cause = "permission" if error.code.startswith("aws.") else "internal"
+    failurefile.write(
+        opt_ml, failurefile.compose(cause, f"{error.summary} Next step: {error.next_step} [{error.code}]")
+    )
+    return EXIT_TRY_AGAIN if isinstance(error, JournalError) else EXIT_FAILED
+
+
+def _is_first_host(opt_ml: Path) -> bool:
+    try:
+        config = json.loads((opt_ml / "input" / "config" / "resourceconfig.json").read_text())
+        return bool(config["current_host"] == min(config["hosts"], key=lambda name: (len(name), name)))
+    except (OSError, ValueError, KeyError):
+        return True
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the orderly stop must not be interrupted
+    raise StopRequested("the platform asked the job to stop (SIGTERM)")
+
+
+def _variable(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise ConfigError(
+            "job.bad_pointer",
+            f"{name} is not set in the job's environment.",
+            next_step="Jobs of Clary are made by Clary, which sets it; do not start this entry point by hand.",
+            field=name,
+        ) from None
