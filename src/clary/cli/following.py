@@ -1,0 +1,124 @@
+"""Following a run in the foreground: to its end, or to Ctrl-C, which asks whether to stop the run or to leave it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from clary.agent.views import SETTLED, RunView
+from clary.cli import output, run_text, state
+from clary.cli.live import LiveView, SilentView
+from clary.stacks.model import LOCAL, Stack
+
+if TYPE_CHECKING:
+    from clary.agent.views import Observer
+
+DETACHED = (
+    "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no wake-up "
+    "from a wait. Any `clary runs` command that looks at it catches up."
+)
+
+
+def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) -> int:
+    """Begin a run, or an attempt of one, and follow it; print how it ends and return the exit code.
+
+    ``begin`` records and submits, and on a local stack runs to the end. 0: completed, or detached as asked. 1: it ended
+    without a result. 130: left by Ctrl-C.
+    """
+    view: LiveView | SilentView = SilentView() if state.current().json else LiveView()
+    run: RunView | None = None
+    try:
+        with _clean_stdout(stack):
+            run = begin(view)
+        if stack.type != LOCAL and not detach and run.status not in SETTLED:
+            run = _until_settled(stack, run.id, view)
+    except KeyboardInterrupt:
+        known = run or view.run
+        if known is None:
+            raise
+        run = _interrupted(stack, known.id, view)
+        if run is None:
+            return state.INTERRUPTED
+    if detach and run.status not in SETTLED:
+        _say_detached(stack, run.id)
+        return 0
+    view.finish()
+    output.item(run.to_dict(), lambda: run_text.summary(run))
+    return 0 if run.status == "completed" else 1
+
+
+def _until_settled(stack: Stack, run: str, view: LiveView | SilentView) -> RunView:
+    from clary.agent import service
+
+    return service.follow(stack, run, view)
+
+
+def _interrupted(stack: Stack, run: str, view: LiveView | SilentView) -> RunView | None:
+    """Stop or leave a run after Ctrl-C. Returns the run if it was stopped, None if it was left running."""
+    from clary.agent import service
+
+    try:
+        if not _wants_stop(stack):
+            _say_detached(stack, run)
+            return None
+        stopped = service.stop(stack, run)
+        if stopped.status in SETTLED:
+            return stopped
+        view.note("asked the job to stop; Ctrl-C again leaves it to itself")
+        return _until_settled(stack, run, view)
+    except (KeyboardInterrupt, click.Abort):
+        _say_detached(stack, run)
+        return None
+
+
+def _wants_stop(stack: Stack) -> bool:
+    if stack.type == LOCAL:
+        return True  # the run was this process: there is nothing to leave running
+    if state.current().json or not state.interactive():
+        return False
+    click.echo(err=True)
+    answer = click.prompt(
+        "Stop the run, or detach and leave it running? [s/D]",
+        default="d",
+        show_default=False,
+        prompt_suffix=" ",
+        err=True,
+    )
+    return str(answer).strip().lower() in {"s", "stop"}
+
+
+def _say_detached(stack: Stack, run: str) -> None:
+    from clary.agent import service
+
+    if state.current().json:
+        output.item(service.get_run(stack, run).to_dict(), lambda: None)
+        return
+    output.say(f"Detached: run {run} goes on, on {stack.name}. {DETACHED}")
+    output.say("Next:")
+    for command in (f"clary runs logs {run} -f", f"clary runs wait {run}", f"clary runs stop {run}"):
+        output.say(f"  {command}")
+
+
+@contextmanager
+def _clean_stdout(stack: Stack) -> Iterator[None]:
+    """Send what a local run prints to stderr in JSON mode: the flow runs in this process, and stdout is for the JSON.
+
+    Done on the file descriptor, so that libraries and child processes of the flow are caught too.
+    """
+    if stack.type != LOCAL or not state.current().json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,114 @@
+"""The live view of a followed run: what happens, line by line, on a terminal and in a pipe alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from clary.cli import format as human
+from clary.cli import output
+from clary.cli.output import say
+from clary.cli.run_text import call_line
+
+if TYPE_CHECKING:
+    from clary.agent.views import CallView, PhaseView, RunView
+
+
+class LiveView:
+    """An ``Observer`` that prints. One object follows one run, through a stop or a second look at it."""
+
+    def __init__(self) -> None:
+        self.run: RunView | None = None
+        """The run as it was submitted; None until then."""
+        self._attempt = 0
+        self._phase: PhaseView | None = None
+        self._hosts: set[str] = set()
+        self._calls: set[tuple[str, int]] = set()
+        self._kept: Counter[int] = Counter()
+
+    def submitted(self, run: RunView) -> None:
+        """Print what runs, where, and under which job."""
+        first = self.run is None
+        self.run = run
+        latest = run.attempts[-1] if run.attempts else None
+        self._attempt = latest.number if latest else 1
+        if first:
+            say(f"Run {output.style(run.id, bold=True)}: {run.flow} on {run.stack}")
+        if latest is not None and latest.job:
+            say(f"  attempt {latest.number}, job {latest.job}")
+        elif self._attempt > 1:
+            say(f"  attempt {self._attempt}")
+
+    def phase(self, attempt: int, phase: PhaseView) -> None:
+        """Print a phase that began, and how long the one before it took."""
+        before, self._phase = self._phase, phase
+        if before is not None and (before.name, before.started) == (phase.name, phase.started):
+            return
+        self._attempt = max(self._attempt, attempt)
+        when = human.clock(phase.started) if phase.started is not None else "        "
+        took = ""
+        if before is not None and before.started is not None and phase.started is not None:
+            took = f"  [{before.name} took {human.duration(phase.started - before.started)}]"
+        message = f"  {phase.message}" if phase.message else ""
+        say(f"  {when}  {output.style(phase.name, 'cyan')}{message}{took}")
+
+    def log(self, host: str, timestamp: float, line: str) -> None:  # noqa: ARG002 the line is printed as it comes
+        """Print a line of the job's output; the host is named once there are several."""
+        self._say_kept()
+        self._hosts.add(host)
+        say(f"[{host}] {line}" if len(self._hosts) > 1 else line)
+
+    def call(self, call: CallView) -> None:
+        """Print a checkpoint call; those recorded by an earlier attempt are counted and told in one line."""
+        if (call.path, call.attempt) in self._calls:
+            return
+        self._calls.add((call.path, call.attempt))
+        if call.attempt < self._attempt and call.status == "completed":
+            self._kept[call.attempt] += 1
+            return
+        self._say_kept()
+        say(f"  {call_line(call)}")
+
+    def note(self, text: str) -> None:
+        """Print something the person should know."""
+        say(f"  {output.style('·', 'cyan')} {text}")
+
+    def finish(self) -> None:
+        """Print what was held back; the summary follows."""
+        self._say_kept()
+
+    def _say_kept(self) -> None:
+        if not self._kept:
+            return
+        count = sum(self._kept.values())
+        attempts = " and ".join(str(number) for number in sorted(self._kept))
+        noun = "checkpoint" if count == 1 else "checkpoints"
+        word = "attempt" if len(self._kept) == 1 else "attempts"
+        self._kept.clear()
+        say(f"  {output.style('✓', 'green')} {count} {noun} kept from {word} {attempts}, not run again")
+
+
+class SilentView:
+    """An ``Observer`` for ``-o json``: only remembers which run it is."""
+
+    def __init__(self) -> None:
+        self.run: RunView | None = None
+
+    def submitted(self, run: RunView) -> None:
+        """Remember the run."""
+        self.run = run
+
+    def phase(self, attempt: int, phase: PhaseView) -> None:
+        """Print nothing."""
+
+    def log(self, host: str, timestamp: float, line: str) -> None:
+        """Print nothing."""
+
+    def call(self, call: CallView) -> None:
+        """Print nothing."""
+
+    def note(self, text: str) -> None:
+        """Print nothing."""
+
+    def finish(self) -> None:
+        """Print nothing."""

@@ -1,0 +1,143 @@
+"""A run in words: its line in a table, its page, and the summary that ends a followed run."""
+
+from __future__ import annotations
+
+import textwrap
+
+from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunView
+from clary.cli import format as human
+from clary.cli import output
+from clary.cli.output import say
+
+HEADERS = ("RUN", "FLOW", "STATUS", "STARTED", "DURATION", "STACK")
+
+
+def cells(run: RunView) -> tuple[str, ...]:
+    """Return a run's cells of the table under ``HEADERS``."""
+    return (
+        run.id,
+        run.flow,
+        run.status,
+        human.moment(run.started or run.created),
+        human.duration(elapsed(run)),
+        run.stack,
+    )
+
+
+def elapsed(run: RunView) -> float | None:
+    """Return the seconds from start to end of a run that is over, or None."""
+    return run.ended - run.started if run.started is not None and run.ended is not None else None
+
+
+def billable(run: RunView) -> int | None:
+    """Return the billable seconds of all attempts, or None where none is known (local runs)."""
+    known = [attempt.billable_seconds for attempt in run.attempts if attempt.billable_seconds is not None]
+    return sum(known) if known else None
+
+
+def page(run: RunView) -> None:
+    """Print everything known of a run."""
+    output.rows(
+        [
+            ("Run", run.id),
+            ("Flow", run.flow),
+            ("Status", output.status(run.status)),
+            ("Stack", run.stack),
+            ("Created", human.moment(run.created)),
+            ("Started", human.moment(run.started) if run.started else None),
+            ("Ended", human.moment(run.ended) if run.ended else None),
+            ("Duration", human.duration(elapsed(run)) if run.ended else None),
+            ("Billable", _billable_text(run)),
+            ("Inputs", ", ".join(f"{name}={value}" for name, value in run.inputs.items())),
+            ("Result", run.result),
+        ]
+    )
+    for attempt in run.attempts:
+        _attempt(attempt)
+    _calls(run.calls)
+    _artifacts(run)
+    if run.failure is not None:
+        _failure(run.failure)
+    _next(run)
+
+
+def summary(run: RunView) -> None:
+    """Print how a followed run ended and what to do next."""
+    ended = f" after {human.duration(elapsed(run))}" if elapsed(run) is not None else ""
+    paid = _billable_text(run)
+    say()
+    say(f"{output.status(run.status)}{ended}" + (f", {paid} billable" if paid else ""))
+    if run.result is not None:
+        output.rows([("Result", run.result)])
+    _artifacts(run)
+    if run.failure is not None:
+        _failure(run.failure)
+    _next(run)
+
+
+def next_commands(run: RunView) -> list[str]:
+    """Return commands worth typing next, the most useful first."""
+    if run.status == "completed":
+        return [f"clary runs show {run.id}", f"clary runs logs {run.id}", "clary runs list"]
+    if run.status in SETTLED:
+        return [f"clary runs resume {run.id}", f"clary runs logs {run.id}", f"clary runs show {run.id}"]
+    return [f"clary runs logs {run.id} -f", f"clary runs wait {run.id}", f"clary runs stop {run.id}"]
+
+
+def call_line(call: CallView) -> str:
+    """Return the line of one recorded call: ``✓ train#3  0.42 s``."""
+    failed = call.status == "failed"
+    mark = output.style("✗", "red") if failed else output.style("✓", "green")
+    return f"{mark} {call.path}  {human.duration(call.ended - call.started)}" + ("  failed" if failed else "")
+
+
+def _billable_text(run: RunView) -> str | None:
+    seconds = billable(run)
+    return None if seconds is None else human.duration(seconds) if seconds >= 60 else f"{seconds} s"
+
+
+def _attempt(attempt: AttemptView) -> None:
+    say()
+    job = f", job {attempt.job}" if attempt.job else ""
+    say(output.style(f"Attempt {attempt.number}", bold=True) + f": {attempt.status}{job}")
+    for phase in attempt.phases:
+        when = human.clock(phase.started) if phase.started is not None else "-"
+        took = human.duration(phase.ended - phase.started) if phase.started and phase.ended else ""
+        say(f"  {when}  {phase.name:<12} {took:>9}  {phase.message}".rstrip())
+
+
+def _calls(calls: tuple[CallView, ...]) -> None:
+    if not calls:
+        return
+    say()
+    say(output.style("Checkpoints", bold=True))
+    for call in calls:
+        preview = textwrap.shorten(call.preview, 60, placeholder="…")
+        shown = [call_line(call), f"attempt {call.attempt}", preview, call.artifact or ""]
+        say("  " + "  ".join(part for part in shown if part))
+
+
+def _artifacts(run: RunView) -> None:
+    if not run.artifacts:
+        return
+    say(output.style("Artifacts", bold=True))
+    width = max(len(artifact.name) for artifact in run.artifacts)
+    for artifact in run.artifacts:
+        about = ", ".join(part for part in (artifact.type, human.size(artifact.size) if artifact.size else "") if part)
+        say(f"  {artifact.name:<{width}}  {artifact.location}" + (f"  ({about})" if about else ""))
+
+
+def _failure(failure: FailureView) -> None:
+    code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
+    say()
+    say(output.style("Why", "red", bold=True) + f": {failure.summary} ({failure.cause.replace('_', ' ')}{code})")
+    for frame in failure.frames:
+        say(textwrap.indent(frame.rstrip(), "  "))
+    say(f"Next step: {failure.next_step}")
+
+
+def _next(run: RunView) -> None:
+    say()
+    say("Next:")
+    for command in next_commands(run):
+        say(f"  {command}")

@@ -1,0 +1,185 @@
+"""``clary runs``: list, show, follow, stop and resume runs. Each command advances the run that it looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from clary.agent.views import SETTLED, RunView
+from clary.cli import format as human
+from clary.cli import output, params, run_text, state
+from clary.cli.commands import Choice, Group
+from clary.cli.output import say
+from clary.errors import UsageError
+from clary.stacks.model import LOCAL
+
+if TYPE_CHECKING:
+    from clary.agent.views import Observer
+
+STATUSES = (
+    "queued",
+    "preparing",
+    "submitted",
+    "starting",
+    "running",
+    "stopping",
+    "waiting",
+    "completed",
+    "failed",
+    "stopped",
+    "timed_out",
+    "interrupted",
+    "lost",
+)
+
+_run = click.argument("run", metavar="RUN")
+_stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on this stack only.")
+
+
+@click.group("runs", cls=Group)
+def runs() -> None:
+    """List, show, follow, stop and resume runs.
+
+    RUN is a run's id, the beginning of one (4 characters or more), or 'latest'.
+    """
+
+
+@runs.command("list")
+@click.option("--stack", "stack_name", metavar="NAME", help="The stack to list. Default: the current one.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first.")
+@click.option("--status", type=Choice(STATUSES), help="Only runs in this state.")
+def list_(stack_name: str | None, limit: int, status: str | None) -> None:
+    """List the runs of a stack, newest first."""
+    from clary.agent import service
+    from clary.stacks.service import resolve
+
+    stack = resolve(stack_name)
+    found = service.list_runs(stack, limit=limit, status=status)
+
+    def text() -> None:
+        if found:
+            output.table(run_text.HEADERS, [run_text.cells(run) for run in found])
+        else:
+            say(f"No runs on {stack.name} yet." if status is None else f"No runs on {stack.name} are {status}.")
+
+    output.items([run.to_dict() for run in found], text)
+
+
+@runs.command("show")
+@_run
+@_stack
+def show(run: str, stack_name: str | None) -> None:
+    """Show one run: attempts with their phases, checkpoints, artifacts, and why it failed."""
+    from clary.agent import service
+
+    stack, identifier = params.find_run(run, stack_name)
+    found = service.get_run(stack, identifier)
+    output.item(found.to_dict(), lambda: run_text.page(found))
+
+
+@runs.command("logs")
+@_run
+@_stack
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
+def logs(run: str, stack_name: str | None, follow: bool) -> int:
+    """Print the output of a run's jobs, oldest first.
+
+    With --follow the exit code is 0 if the run completes and 1 if it does not. With -o json each line is a JSON object.
+    """
+    from clary.agent import service
+
+    stack, identifier = params.find_run(run, stack_name)
+    lines = service.logs(stack, identifier, follow=follow)
+    if state.current().json and not follow:
+        output.items([_log_event(*line) for line in lines], lambda: None)
+        return 0
+    hosts: set[str] = set()
+    for host, when, text in lines:
+        hosts.add(host)
+        if state.current().json:
+            output.line(_log_event(host, when, text))
+        else:
+            say(f"[{host}] {text}" if len(hosts) > 1 else text)
+    return _end_of_logs(service.get_run(stack, identifier)) if follow else 0
+
+
+@runs.command("wait")
+@_run
+@_stack
+@click.option("--timeout", type=params.Seconds(), metavar="DURATION", help="How long at most, such as 90s, 5m or 2h.")
+def wait(run: str, stack_name: str | None, timeout: float | None) -> int:
+    """Wait until a run ends. The exit code is 0 if it completes and 1 if it does not, or not in time."""
+    from clary.agent import service
+
+    stack, identifier = params.find_run(run, stack_name)
+    ended = service.wait(stack, identifier, timeout)
+    output.item(ended.to_dict(), lambda: run_text.summary(ended))
+    return 0 if ended.status == "completed" else 1
+
+
+@runs.command("stop")
+@_run
+@_stack
+def stop(run: str, stack_name: str | None) -> None:
+    """Stop a run. Its job gets a signal and time to end; what was recorded is kept."""
+    from clary.agent import service
+
+    stack, identifier = params.find_run(run, stack_name)
+    stopped = service.stop(stack, identifier)
+
+    def text() -> None:
+        if stopped.status in SETTLED:
+            say(f"Run {stopped.id} is {output.status(stopped.status)}.")
+        else:
+            say(f"Run {stopped.id} is {output.status(stopped.status)}: its job was asked to stop.")
+            say(f"`clary runs wait {stopped.id}` waits until it is gone.")
+
+    output.item(stopped.to_dict(), text)
+
+
+@runs.command("resume")
+@_run
+@_stack
+@click.option(
+    "--on-change",
+    type=Choice(["error", "rerun", "accept"]),
+    default="error",
+    show_default=True,
+    help="A recorded checkpoint whose code changed: refuse, run it again, or keep its value.",
+)
+@click.option(
+    "--follow/--detach", default=True, help="Follow the run to its end, or return when its job was asked for."
+)
+def resume(run: str, stack_name: str | None, on_change: str, follow: bool) -> int:
+    """Go on with a run that ended without a result, under the same id. Recorded checkpoints do not run again."""
+    from clary.agent import service
+    from clary.cli import following
+
+    stack, identifier = params.find_run(run, stack_name)
+    if stack.type == LOCAL and not follow:
+        raise UsageError(
+            "run.cannot_detach",
+            f"A run on {stack.name!r} happens in this process, so there is nothing to detach from.",
+            next_step="Leave --detach out.",
+            field="detach",
+        )
+
+    def begin(observer: Observer) -> RunView:
+        return service.resume(stack, identifier, on_change=on_change, observer=observer)
+
+    return following.follow(stack, begin, detach=not follow)
+
+
+def _log_event(host: str, when: float, text: str) -> dict[str, object]:
+    return {"event": "log", "host": host, "time": when, "line": text}
+
+
+def _end_of_logs(run: RunView) -> int:
+    if state.current().json:
+        output.line({"event": "terminal" if run.status in SETTLED else run.status, "run": run.id, "status": run.status})
+    else:
+        took = run_text.elapsed(run)
+        say()
+        say(f"{output.status(run.status)}" + (f" after {human.duration(took)}" if took is not None else ""))
+    return 0 if run.status == "completed" else 1

@@ -1,0 +1,5 @@
+"""The command line of a fresh machine, for every test here."""
+
+from command_line import clary
+
+__all__ = ["clary"]

@@ -1,0 +1,148 @@
+"""The root: cheap to start, helpful when misspelt, one shape of error, one line for Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+from command_line import CommandLine
+
+from clary._version import __version__
+from clary.cli import stack as stack_commands
+from clary.cli.main import GROUPS
+from clary.errors import NotFoundError
+
+HEAVY = {"rich", "boto3", "botocore", "pydantic", "sqlalchemy", "yaml", "moto", "obstore", "httpx2", "uv"}
+LISTER = f"""
+import sys
+from clary.cli.main import run
+code = run(sys.argv[1:])
+loaded = {{name.partition(".")[0] for name in sys.modules}} & {HEAVY!r}
+groups = [name for name in sys.modules if name in {{"clary.cli." + g for g in {list(GROUPS)!r}}}]
+print("LOADED", sorted(loaded), sorted(groups), code)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["stak"]])
+def test_the_root_imports_no_group_and_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", LISTER, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith("LOADED [] [] "), done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["stack", "list"], ["stack", "--help"], ["runs", "--help"], ["run", "--help"]])
+def test_reading_commands_import_nothing_heavy(arguments: list[str], clary: CommandLine) -> None:
+    done = subprocess.run([sys.executable, "-c", LISTER, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].startswith("LOADED [] "), done.stdout
+
+
+def test_version(clary: CommandLine) -> None:
+    answer = clary("--version")
+    assert (answer.code, answer.out) == (0, f"clary {__version__}\n")
+
+
+def test_the_summaries_of_lazy_groups_are_those_of_the_commands() -> None:
+    for name, lazy in GROUPS.items():
+        module, _, attribute = lazy.target.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert command.name == name
+        assert isinstance(command, click.Command)
+
+
+def test_no_command_shows_the_help(clary: CommandLine) -> None:
+    answer = clary()
+    assert answer.code == 2
+    assert "Commands:" in answer.err
+    assert clary("stack", "-o", "json").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (["stak", "list"], "cli.no_such_command", "clary stack"),
+        (["stack", "lst"], "cli.no_such_command", "clary stack list"),
+        (["executons", "list"], "cli.no_such_command", "executions"),
+        (["zzzz"], "cli.no_such_command", "--help"),
+        (["stack", "list", "--ouput", "json"], "cli.no_such_option", "--output"),
+        (["stack", "create", "x", "--regoin", "y"], "cli.no_such_option", "--region"),
+        (["stack", "create", "x", "--type", "sagemkr"], "cli.usage", "sagemaker"),
+        (["stack", "list", "-o", "jsn"], "cli.usage", "json"),
+        (["stack", "show"], "cli.usage", "clary stack show --help"),
+        (["runs", "list", "--status", "runing"], "cli.usage", "running"),
+    ],
+)
+def test_a_misspelt_word_gets_the_nearest_right_one(
+    clary: CommandLine, arguments: list[str], code: str, hint: str
+) -> None:
+    answer = clary(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert hint in answer.err
+    assert f"Code: {code}" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_errors_are_json_when_asked_for_even_before_parsing(clary: CommandLine) -> None:
+    for form in (["-o", "json"], ["--output", "json"], ["--output=json"], ["-ojson"]):
+        answer = clary("stack", "list", "--nope", *form)
+        assert answer.code == 2
+        assert answer.error["code"] == "cli.no_such_option"
+        assert json.loads(answer.err)["command"] == "stack list"
+    error = clary("stack", "show", "nowhere", "-o", "json").error
+    assert (error["code"], error["type"]) == ("stack.not_found", "NotFoundError")
+    assert error["next_step"]
+
+
+def test_a_fault_of_clary_is_a_sentence_and_a_traceback_only_on_request(
+    clary: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        message = "boom"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(stack_commands.service, "listing", broken)
+    answer = clary("stack", "list")
+    assert answer.code == 1
+    assert "internal.unexpected" in answer.err
+    assert "--debug" in answer.err
+    assert "issue" in answer.err
+    assert "Traceback" not in answer.err
+    assert "in broken" in clary("stack", "list", "--debug").err
+    monkeypatch.setenv("CLARY_DEBUG", "1")
+    assert "in broken" in clary("stack", "list").err
+    assert "in broken" in clary("stack", "list", "-o", "json").error["traceback"]
+
+
+def test_an_expected_error_has_a_traceback_only_on_request(clary: CommandLine) -> None:
+    assert "Traceback" not in clary("stack", "show", "nowhere").err
+    assert NotFoundError.__name__ in clary("stack", "show", "nowhere", "--debug").err
+
+
+def test_ctrl_c_is_one_line_and_130(clary: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stack_commands.service, "listing", interrupt)
+    answer = clary("stack", "list")
+    assert answer.code == 130
+    assert answer.err.strip() == "Interrupted."
+    assert clary("stack", "list", "-o", "json").error["code"] == "cli.interrupted"
+
+
+def test_executions_is_another_name_of_runs(clary: CommandLine) -> None:
+    assert clary("executions", "list", "--help").out == clary("runs", "list", "--help").out
+    assert "executions" not in clary("--help").out
+
+
+@pytest.mark.parametrize("group", list(GROUPS))
+def test_every_command_takes_the_common_options(group: str) -> None:
+    module, _, attribute = GROUPS[group].target.partition(":")
+    command = getattr(import_module(module), attribute)
+    leaves = command.commands.values() if isinstance(command, click.Group) else [command]
+    for leaf in leaves:
+        names = {name for parameter in leaf.params for name in parameter.opts}
+        assert {"-o", "--output", "--debug"} <= names, leaf.name
+        assert leaf.help, leaf.name

@@ -1,0 +1,120 @@
+"""The local store: migrations from the first version on, rights, several processes at once, and files that are no store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from clary.control import database as module
+from clary.control import settings
+from clary.control.database import Database
+from clary.control.migrations import STEPS, VERSION
+from clary.errors import ConfigError, ConflictError
+
+
+def count_up(path: str, times: int) -> None:
+    """Add to a counter in a transaction of its own each time (runs in several processes)."""
+    store = Database(Path(path))
+    for _ in range(times):
+        with store.transaction() as connection:
+            settings.put(connection, "n", str(int(settings.get(connection, "n") or 0) + 1))
+
+
+def test_a_new_store_is_private_and_current(tmp_path: Path) -> None:
+    store = Database(tmp_path / "clary.db")
+    with store.transaction() as connection:
+        settings.put(connection, "a", "1")
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        for path in tmp_path.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    with store.reading() as connection:
+        assert settings.get(connection, "a") == "1"
+
+
+@pytest.mark.parametrize("version", range(VERSION + 1))
+def test_a_store_of_every_earlier_version_is_brought_up(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "clary.db"
+    old = sqlite3.connect(path)
+    for step in STEPS[:version]:
+        for statement in step:
+            old.execute(statement)
+    if version:
+        old.execute("INSERT INTO settings VALUES ('kept', 'yes')")
+    old.execute(f"PRAGMA user_version = {version}")
+    old.commit()
+    old.close()
+    with Database(path).reading() as connection:
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
+        assert settings.get(connection, "kept") == ("yes" if version else None)
+
+
+def test_a_failed_migration_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Database(tmp_path / "clary.db")
+    with store.transaction() as connection:
+        settings.put(connection, "a", "1")
+    monkeypatch.setattr(module, "VERSION", VERSION + 1)
+    monkeypatch.setattr(module, "STEPS", (*STEPS, ("CREATE TABLE more (x TEXT)", "NOT SQL")))
+    with pytest.raises(ConfigError, match=r"control.unreadable"), store.reading():
+        pass
+    monkeypatch.undo()
+    with store.reading() as connection:
+        assert settings.get(connection, "a") == "1"
+        assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'more'").fetchone()[0] == 0
+
+
+def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "clary.db"
+    newer = sqlite3.connect(path)
+    newer.execute(f"PRAGMA user_version = {VERSION + 1}")
+    newer.close()
+    with pytest.raises(ConfigError) as refused, Database(path).reading():
+        pass
+    assert refused.value.code == "control.newer_store"
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clary.db"
+    path.write_bytes(b"not a database, and long enough to be looked at" * 40)
+    with pytest.raises(ConfigError) as refused, Database(path).reading():
+        pass
+    assert refused.value.code == "control.unreadable"
+    assert str(path) in refused.value.summary
+
+
+def test_what_fails_in_a_transaction_is_not_stored(tmp_path: Path) -> None:
+    store = Database(tmp_path / "clary.db")
+    with pytest.raises(ZeroDivisionError), store.transaction() as connection:
+        settings.put(connection, "a", "1")
+        _ = 1 / 0
+    with store.reading() as connection:
+        assert settings.get(connection, "a") is None
+
+
+def test_a_lock_that_is_not_released_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
+    store = Database(tmp_path / "clary.db")
+    with store.transaction() as first:
+        settings.put(first, "a", "1")
+        with pytest.raises(ConflictError) as refused, store.transaction():
+            pass
+        with store.reading() as reader:  # a reader is not kept waiting
+            assert settings.get(reader, "a") is None
+    assert refused.value.code == "control.busy"
+
+
+def test_several_processes_begin_and_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "clary.db"
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=count_up, args=(str(path), 25)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    with Database(path).reading() as connection:
+        assert settings.get(connection, "n") == "100"
