@@ -105,9 +105,8 @@ def _finish(opt_ml: Path, outcome: Outcome) -> int:
         if outcome.replayed:
             print(f"clary: {outcome.replayed} calls were in the record and did not run again.")
         if outcome.left_over:
-            print(
-                f"clary: {len(outcome.left_over)} recorded calls were not made again: {', '.join(outcome.left_over[:5])}"
-            )
+            shown = ", ".join(outcome.left_over[:5])
+            print(f"clary: {len(outcome.left_over)} recorded calls were not made again: {shown}")
     elif outcome.status == "failed":
         assert outcome.error is not None
         traceback.print_exception(outcome.error)
