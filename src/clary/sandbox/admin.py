@@ -1,0 +1,111 @@
+"""The sandbox's own small API under ``/_clary/``: status, faults, clock, quotas, rates.
+
+It is for whoever may read the data folder: every request needs the token that lies there (``admin-token``, mode 0600).
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from clary.sandbox.bootstrap import ACCOUNT, REGION
+from clary.sandbox.clock import SandboxClock
+from clary.sandbox.model import JobKind
+from clary.sandbox.operations.context import Platform
+from clary.sandbox.rates import Rates
+from clary.sandbox.wire import Environ, Response, json_response, read_body
+
+PREFIX = "/_clary/"
+TOKEN_HEADER = "X-Clary-Token"  # noqa: S105 - the name of a header
+
+
+@dataclass(frozen=True)
+class Admin:
+    """The handlers of the administrative API."""
+
+    token: str
+    platform: Platform
+    clock: SandboxClock
+    rates: Rates
+    facts: Mapping[str, Any]
+    """What does not change while the sandbox runs: endpoint, executor, what it cannot honour."""
+    started: float
+    """Epoch seconds, real time."""
+
+    def handle(self, environ: Environ) -> Response:
+        """Answer one request."""
+        given = environ.get("HTTP_X_CLARY_TOKEN", "")
+        if not hmac.compare_digest(given.encode(), self.token.encode()):
+            return _answer(
+                {"error": f"The header {TOKEN_HEADER} does not hold this sandbox's token."}, HTTPStatus.FORBIDDEN
+            )
+        route = environ["PATH_INFO"].removeprefix(PREFIX), environ["REQUEST_METHOD"]
+        handler = self._routes().get(route)
+        if handler is None:
+            return _answer({"error": f"There is no {route[1]} {PREFIX}{route[0]}."}, HTTPStatus.NOT_FOUND)
+        try:
+            return _answer(handler(json.loads(read_body(environ) or b"{}")), HTTPStatus.OK)
+        except (ValueError, TypeError, KeyError) as error:
+            return _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+
+    def _routes(self) -> Mapping[tuple[str, str], Callable[[dict[str, Any]], Any]]:
+        return {
+            ("status", "GET"): self._status,
+            ("faults", "GET"): lambda _: {"faults": self.platform.faults.list()},
+            ("faults", "POST"): lambda wish: self.platform.faults.add(wish.pop("kind"), **wish).to_dict(),
+            ("faults", "DELETE"): lambda _: self.platform.faults.clear() or {},
+            ("clock", "POST"): self._set_clock,
+            ("quotas", "POST"): self._set_quota,
+            ("rates", "POST"): self._set_rate,
+            ("interrupt", "POST"): self._interrupt,
+        }
+
+    def _status(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        unfinished = self.platform.store.unfinished()
+        return {
+            **self.facts,
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.time() - self.started, 3),
+            "jobs_running": [{"kind": job.kind.value, "name": job.name, "status": job.status} for job in unfinished],
+            "clock": {"now": self.clock.now(), "speed": self.clock.speed},
+            "rates_enforced": self.rates.enforced,
+        }
+
+    def _set_clock(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        self.clock.set_speed(float(wish["speed"]))
+        return {"now": self.clock.now(), "speed": self.clock.speed}
+
+    def _set_quota(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        account, region = wish.get("account", ACCOUNT), wish.get("region", REGION)
+        self.platform.quotas.set(wish["name"], float(wish["value"]), account, region)
+        return {"name": wish["name"], "value": float(wish["value"])}
+
+    def _set_rate(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        if "enforced" in wish:
+            self.rates.enforced = bool(wish["enforced"])
+        if "operation" in wish:
+            self.rates.set(wish["operation"], float(wish["per_second"]), int(wish["burst"]))
+        return {"enforced": self.rates.enforced}
+
+    def _interrupt(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        account, region = wish.get("account", ACCOUNT), wish.get("region", REGION)
+        job = self.platform.store.get(JobKind.TRAINING, wish["job"], account=account, region=region)
+        if job is None or not job.request.get("EnableManagedSpotTraining"):
+            raise ValueError(f"There is no spot training job {wish['job']!r}.")
+        self.platform.life.interrupt(job)
+        return {"job": job.name}
+
+
+def _answer(document: Any, status: HTTPStatus) -> Response:
+    return json_response(document, status=status.value, content_type="application/json")
+
+
+def routes() -> Sequence[str]:
+    """Return the paths of this API, for its documentation and tests."""
+    return [f"{PREFIX}{name}" for name in ("status", "faults", "clock", "quotas", "rates", "interrupt")]

@@ -1,0 +1,110 @@
+"""Planned faults: what the sandbox is told to do wrong, how often, and to whom.
+
+A fault is taken at most ``count`` times, by the first requests or jobs that match. Faults are kept in memory only: a
+restart forgets them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+KINDS: Mapping[str, str] = {
+    "throttle": "refuse a request with the service's throttling error",
+    "server_error": "answer a request with a server error; `status` 500 or 503",
+    "lost_reply": "do the request, then drop the connection without an answer",
+    "conflict": "answer a conditional S3 write with 409 ConditionalRequestConflict; nothing is stored",
+    "expire_credentials": "answer a request with the service's expired-token error",
+    "quota": "refuse a create with ResourceLimitExceeded",
+    "capacity": "let a job fail with CapacityError, as when there are no machines",
+    "insufficient_capacity": "let a job wait `seconds` for machines first",
+    "spot_interruption": "interrupt a spot job `seconds` after its container started",
+    "internal_error": "let a job fail with InternalServerError once",
+    "duplicate_events": "deliver a job's state change event twice",
+    "delay_events": "deliver a job's state change event `seconds` later",
+}
+"""Every kind of fault with its meaning; ``clary sandbox faults`` shows this table."""
+
+
+@dataclass
+class Fault:
+    """One planned fault.
+
+    ``operation`` and ``match`` are shell patterns for the API operation and for the object key or job name.
+    ``options`` are the kind's own (``status``, ``seconds``).
+    """
+
+    id: int
+    kind: str
+    operation: str = "*"
+    match: str = "*"
+    left: int = 1
+    taken: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def meets(self, kind: str, operation: str, name: str) -> bool:
+        """Return whether this fault is of that kind and meant for that operation and name."""
+        return (
+            self.kind == kind
+            and self.left > 0
+            and fnmatch.fnmatchcase(operation, self.operation)
+            and fnmatch.fnmatchcase(name, self.match)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fault as plain data."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "operation": self.operation,
+            "match": self.match,
+            "left": self.left,
+            "taken": self.taken,
+            **self.options,
+        }
+
+
+class Faults:
+    """The faults that are planned now. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self._ids = itertools.count(1)
+
+    def add(self, kind: str, *, operation: str = "*", match: str = "*", times: int = 1, **options: Any) -> Fault:
+        """Plan a fault; raises ValueError for an unknown kind or an impossible count."""
+        if kind not in KINDS:
+            raise ValueError(f"There is no fault {kind!r}; known are {', '.join(sorted(KINDS))}.")
+        if times < 1:
+            raise ValueError(f"A fault happens at least once, not {times} times.")
+        with self._lock:
+            fault = Fault(next(self._ids), kind, operation, match, times, options=options)
+            self._faults.append(fault)
+            return fault
+
+    def take(self, kind: str, *, operation: str = "", name: str = "") -> Mapping[str, Any] | None:
+        """Use up one matching fault and return its options, or None when none is planned."""
+        if not self._faults:
+            return None
+        with self._lock:
+            for fault in self._faults:
+                if fault.meets(kind, operation, name):
+                    fault.left -= 1
+                    fault.taken += 1
+                    return dict(fault.options)
+        return None
+
+    def list(self) -> list[dict[str, Any]]:
+        """Return every fault, also the used-up ones."""
+        with self._lock:
+            return [fault.to_dict() for fault in self._faults]
+
+    def clear(self) -> None:
+        """Forget every fault."""
+        with self._lock:
+            self._faults.clear()

@@ -1,0 +1,260 @@
+"""The other AWS services: moto in this process, made durable.
+
+Four things keep moto's state over a kill (``objects``, ``queues``, ``records`` and ``joblogs``); this module runs a request
+through moto, and has the right one of them write before the reply is sent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+from clary.sandbox import joblogs, objects, queues, records
+from clary.sandbox.database import Database
+from clary.sandbox.wire import Environ, Request, Response, parse, read_body
+
+STREAMED_FROM = 1 << 20
+"""Objects of at least this many bytes are sent from their file, not through moto's memory."""
+
+_SCHEMA = objects.SCHEMA + queues.SCHEMA + records.SCHEMA + joblogs.SCHEMA
+
+
+class Gateway:
+    """moto behind one door. ``account`` is the account of access keys that nobody made."""
+
+    def __init__(self, data: Path, account: str) -> None:
+        self._dispatch = _moto_application()
+        from moto.iam.models import iam_backends
+        from moto.s3.models import s3_backends
+        from moto.sqs.models import sqs_backends
+
+        self.account = account
+        self._iam = iam_backends
+        self._database = Database(data / "aws.db", _SCHEMA, version=1, durable=False)
+        self._records = records.Records(self._database)
+        self.objects = objects.Objects(data / "objects", self._database, s3_backends)
+        self.queues = queues.Queues(self._database, sqs_backends)
+        self.logs = joblogs.JobLogs(self._database)
+        self._accounts: dict[str, str] = {}
+        self._accounts_lock = threading.Lock()
+        self._expirations: dict[str, float] = {}
+
+    def restore(self) -> list[str]:
+        """Bring moto to where it was; returns a line for each recorded request that failed this time."""
+        failed = self._records.replay(self._replay)
+        self.objects.restore()
+        self.queues.restore()
+        self.logs.restore()
+        return failed
+
+    def _replay(self, environ: Environ, account: str) -> int:
+        return self._run(environ, account).status
+
+    # -- who asks
+
+    def account_of(self, access_key: str | None) -> str:
+        """Return the account that an access key belongs to."""
+        if access_key is None:
+            return self.account
+        known = self._accounts.get(access_key)
+        if known is None:
+            known = self._find_account(access_key)
+            if known is not None:
+                with self._accounts_lock:
+                    self._accounts[access_key] = known
+        return known or self.account
+
+    def _find_account(self, access_key: str) -> str | None:
+        for account, partitions in list(self._iam.items()):
+            if any(access_key in backend.access_keys for backend in list(partitions.values())):
+                return str(account)
+        return None
+
+    def has_expired(self, access_key: str) -> bool:
+        """Return whether these are temporary credentials that have expired (real time)."""
+        if not access_key.startswith("ASIA"):
+            return False
+        from moto.sts.models import sts_backends
+
+        until = self._expirations.get(access_key)
+        if until is None:
+            backends = list(sts_backends[self.account_of(access_key)].values())
+            assumed = (backend.get_assumed_role_from_access_key(access_key) for backend in backends)
+            role = next((role for role in assumed if role is not None), None)
+            # Credentials from before a restart are not known any more: they are taken to be good.
+            until = role.expiration.replace(tzinfo=dt.UTC).timestamp() if role else float("inf")
+            self._expirations[access_key] = until
+        return time.time() >= until
+
+    # -- requests
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request; what it changed is durable when this returns."""
+        account = self.account_of(request.access_key)
+        if request.service == "s3" and request.bucket and (request.key or "delete" in request.query):
+            return self._object_request(request, account)
+        if not self._records.wants(request):
+            response = self._run(request.environ, account)
+            if request.service in ("sqs", "events"):
+                self.queues.capture()
+            return response
+        body = read_body(request.environ)
+        self._records.prepare(request.service)
+        with self._records.one_at_a_time() as seed:
+            response = self._run(request.environ, account)
+            if response.status < 400:
+                self._records.add(request, account, body, seed)
+                if request.service == "logs":
+                    self.logs.forget(request.operation, json.loads(body or b"{}"), account, request.region)
+        self.queues.capture()
+        return response
+
+    def _object_request(self, request: Request, account: str) -> Response:
+        keys = self._keys(request)
+        places = [*keys, *self._copy_source(request)]
+        with self.objects.locked(request.bucket, places):
+            if request.method == "GET" and request.operation == "GetObject":
+                streamed = self._stream(request, account)
+                if streamed is not None:
+                    return streamed
+            response = self._run(request.environ, account)
+            stored = request.mutating and response.status < 400 and request.operation not in _NOT_STORING
+            if stored:
+                self.objects.capture(request.bucket, keys)
+        if stored:
+            self.queues.capture()
+        return response
+
+    @staticmethod
+    def _keys(request: Request) -> list[str]:
+        """Return the object keys that a request names."""
+        if request.key:
+            return [request.key]
+        import xmltodict
+
+        named = xmltodict.parse(_plain_body(request)).get("Delete", {}).get("Object", [])
+        return [item["Key"] for item in (named if isinstance(named, list) else [named])]
+
+    @staticmethod
+    def _copy_source(request: Request) -> Iterable[str]:
+        source = unquote(request.environ.get("HTTP_X_AMZ_COPY_SOURCE", "")).lstrip("/")
+        bucket, _, key = source.partition("/")
+        return [key.partition("?versionId=")[0]] if bucket == request.bucket and key else []
+
+    def _stream(self, request: Request, account: str) -> Response | None:
+        """Answer a GET of a big object: moto words the headers (as for HEAD), the bytes come from the file."""
+        version_id = request.query.get("versionId", [None])[0]  # type: ignore[list-item]
+        current = self.objects.current(request.bucket, request.key, version_id)
+        if current is None or current.size < STREAMED_FROM or "partNumber" in request.query:
+            return None
+        buffer = current._value_buffer
+        if not isinstance(buffer, objects.StoredBytes):
+            return None
+        response = self._run({**request.environ, "REQUEST_METHOD": "HEAD"}, account)
+        if response.status not in (200, 206):
+            return None
+        start, size = 0, current.size
+        span = re.match(r"bytes (\d+)-(\d+)/", response.header("content-range") or "")
+        if span:
+            start, size = int(span[1]), int(span[2]) - int(span[1]) + 1
+        headers = [(name, value) for name, value in response.headers if name.lower() != "content-length"]
+        overrides = {name: request.query[name][0] for name in request.query if name.startswith("response-")}
+        replaced = {name.removeprefix("response-") for name in overrides}
+        headers = [(name, value) for name, value in headers if name.lower() not in replaced]
+        headers += [(name.removeprefix("response-"), value) for name, value in overrides.items()]
+        headers.append(("Content-Length", str(size)))
+        return Response(response.status, headers, objects.stream(buffer, start, size))
+
+    def _run(self, environ: Environ, account: str) -> Response:
+        environ = {
+            **environ,
+            "RAW_URI": environ.get("REQUEST_URI") or environ["PATH_INFO"],
+            "HTTP_X_MOTO_ACCOUNT_ID": account,
+        }
+        answer: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
+            answer[:] = [int(status.split(" ", 1)[0]), headers]
+
+        parts = self._dispatch(environ, start_response)
+        try:
+            body = b"".join(parts)
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        return Response(answer[0], list(answer[1]), [body])
+
+    # -- requests of the sandbox itself
+
+    def call(
+        self, service: str, region: str, account: str, form: Mapping[str, str] | None = None, **target: Any
+    ) -> Response:
+        """Send a request of the sandbox's own, recorded like any other.
+
+        ``form`` is a query protocol request (IAM); ``target`` is ``target=`` and ``document=`` of a JSON one, or ``method=``
+        and ``uri=`` of a REST one.
+        """
+        headers = {"HTTP_AUTHORIZATION": _scope(account, region, service)}
+        body = b""
+        if form is not None:
+            headers["CONTENT_TYPE"] = "application/x-www-form-urlencoded"
+            body = urlencode(form).encode()
+        elif "target" in target:
+            headers |= {"CONTENT_TYPE": "application/x-amz-json-1.1", "HTTP_X_AMZ_TARGET": target["target"]}
+            body = json.dumps(target["document"]).encode()
+        environ = records.make_environ(target.get("method", "POST"), target.get("uri", "/"), headers, body)
+        self._accounts.setdefault(_own_key(account), account)
+        return self.handle(parse(environ))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._database.close()
+
+
+_NOT_STORING = frozenset({"UploadPart", "UploadPartCopy", "CreateMultipartUpload", "AbortMultipartUpload"})
+
+
+def _own_key(account: str) -> str:
+    return f"SANDBOX{account}"
+
+
+def _scope(account: str, region: str, service: str) -> str:
+    return (
+        f"AWS4-HMAC-SHA256 Credential={_own_key(account)}/20200101/{region}/{service}/aws4_request,"
+        " SignedHeaders=host, Signature=0"
+    )
+
+
+def _plain_body(request: Request) -> bytes:
+    """Return a small body, without the chunk framing that SDKs may have put around it."""
+    body = read_body(request.environ)
+    if "aws-chunked" not in request.environ.get("HTTP_CONTENT_ENCODING", ""):
+        return body
+    plain = bytearray()
+    while body:
+        head, _, body = body.partition(b"\r\n")
+        size = int(head.split(b";")[0], 16)
+        if size == 0:
+            break
+        plain += body[:size]
+        body = body[size + 2 :]
+    return bytes(plain)
+
+
+def _moto_application() -> Any:
+    """Import moto and return its WSGI application."""
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+    for name in ("MOTO_ACCOUNT_ID", "MOTO_S3_CUSTOM_ENDPOINTS"):
+        os.environ.pop(name, None)
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    return DomainDispatcherApplication(create_backend_app)

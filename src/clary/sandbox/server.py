@@ -1,0 +1,235 @@
+"""The sandbox's one door: HTTP on the loopback interface and on a unix socket, in front of everything it answers.
+
+Signatures are not verified: whoever can reach the loopback interface of this machine may use the sandbox. What is checked is
+that a request names an access key, that temporary credentials have not expired, and that it does not come from a web page.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from http.client import responses
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clary.errors import SandboxError
+from clary.sandbox.admin import PREFIX, Admin
+from clary.sandbox.operations import OPERATIONS, answer
+from clary.sandbox.operations.context import Caller, Platform
+from clary.sandbox.rates import Rates
+from clary.sandbox.wire import ApiError, Environ, Request, Response, error_response, json_response, parse, read_body
+
+_log = logging.getLogger(__name__)
+_LOOPBACK = "127.0.0.1"
+_LARGEST_BODY = 5 * 1024**3 + 1024**2
+"""S3 takes 5 GiB in one PUT."""
+_THREADS = 32
+_VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.(?:s3\.)?localhost(?::\d+)?")
+_CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")
+
+
+@dataclass(frozen=True)
+class Front:
+    """The WSGI application."""
+
+    platform: Platform
+    rates: Rates
+    admin: Admin
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        response = self._respond(environ)
+        start_response(f"{response.status} {responses.get(response.status, '')}", response.headers)
+        return response.body
+
+    def _respond(self, environ: Environ) -> Response:
+        refusal = foreign(environ)
+        if refusal:
+            return json_response({"__type": "AccessDeniedException", "message": refusal}, status=403)
+        if environ["PATH_INFO"].startswith(PREFIX):
+            return self.admin.handle(environ)
+        _to_path_style(environ)
+        request = parse(environ)
+        try:
+            return self._serve(request)
+        except ApiError as error:
+            return error_response(request, error)
+        except Exception:
+            _log.exception("%s %s failed", request.service, request.operation)
+            return error_response(request, ApiError("InternalFailure", "The sandbox failed; see its log.", status=500))
+
+    def _serve(self, request: Request) -> Response:
+        own = bool(request.target) and str(request.target).split(".", 1)[0] in OPERATIONS
+        document = self._document(request) if own else None
+        name = request.key or _job_name(document)
+        self._check_credentials(request, name)
+        self._planned_refusals(request, name)
+        if own:
+            account = self.platform.gateway.account_of(request.access_key)
+            caller = Caller(account, request.region)
+            if not self.rates.allow(account, request.region, request.operation):
+                raise throttled(request)
+            response = json_response(answer(self.platform, caller, str(request.target), document))
+        else:
+            response = self.platform.gateway.handle(request)
+        if response.status < 400 and self._taken("lost_reply", request, name) is not None:
+            _drop_connection(request.environ)
+        return response
+
+    @staticmethod
+    def _document(request: Request) -> Any:
+        try:
+            return json.loads(read_body(request.environ) or b"{}")
+        except ValueError:
+            raise ApiError("SerializationException", "The body is not JSON.") from None
+
+    def _taken(self, kind: str, request: Request, name: str) -> Mapping[str, Any] | None:
+        return self.platform.faults.take(kind, operation=request.operation, name=name)
+
+    def _check_credentials(self, request: Request, name: str) -> None:
+        if request.access_key is None:
+            if request.service == "s3":
+                raise ApiError("AccessDenied", "Access Denied", status=403)
+            code = "MissingAuthenticationToken" + ("Exception" if request.target else "")
+            raise ApiError(code, "Missing Authentication Token", status=403)
+        expired = self.platform.gateway.has_expired(request.access_key)
+        if expired or self._taken("expire_credentials", request, name) is not None:
+            if request.service == "s3":
+                raise ApiError("ExpiredToken", "The provided token has expired.")
+            code, status = ("ExpiredTokenException", 400) if request.target else ("ExpiredToken", 403)
+            raise ApiError(code, "The security token included in the request is expired", status=status)
+
+    def _planned_refusals(self, request: Request, name: str) -> None:
+        if self._taken("throttle", request, name) is not None:
+            raise throttled(request)
+        fault = self._taken("server_error", request, name)
+        if fault is not None:
+            status = int(fault.get("status", 500))
+            code = {500: "InternalError", 503: "ServiceUnavailable"} if request.service == "s3" else {}
+            raise ApiError(code.get(status, "InternalFailure"), "Planned by a fault of the sandbox.", status=status)
+        conditional = request.service == "s3" and request.mutating and any(c in request.environ for c in _CONDITIONS)
+        if conditional and self._taken("conflict", request, name) is not None:
+            raise ApiError(
+                "ConditionalRequestConflict",
+                "The conditional request cannot succeed due to a conflicting operation against this resource.",
+                status=409,
+            )
+
+
+def throttled(request: Request) -> ApiError:
+    """Return the throttling error of the service that a request is for."""
+    if request.service == "s3":
+        return ApiError("SlowDown", "Please reduce your request rate.", status=503)
+    return ApiError("ThrottlingException" if request.target else "Throttling", "Rate exceeded")
+
+
+def _job_name(document: Any) -> str:
+    if not isinstance(document, dict):
+        return ""
+    return str(document.get("TrainingJobName") or document.get("ProcessingJobName") or "")
+
+
+def foreign(environ: Environ) -> str | None:
+    """Say why a request must come from a web page and not from an SDK (DNS rebinding, cross-site), or return None."""
+    host = environ.get("HTTP_HOST", "")
+    if host and not _is_loopback(urlsplit(f"//{host}").hostname):
+        return f"The Host header {host!r} is not a loopback name."
+    origin = environ.get("HTTP_ORIGIN")
+    if origin and not _is_loopback(urlsplit(origin).hostname):
+        return f"Requests of the web page {origin!r} are refused."
+    return None
+
+
+def _is_loopback(name: str | None) -> bool:
+    if name == "localhost" or (name or "").endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _to_path_style(environ: Environ) -> None:
+    """Turn a virtual-hosted S3 address (``bucket.localhost``) into the path style."""
+    match = _VIRTUAL_HOST.fullmatch(environ.get("HTTP_HOST", ""))
+    if match and match["bucket"] != "s3":
+        environ["HTTP_HOST"] = environ["HTTP_HOST"].removeprefix(match["bucket"] + ".").removeprefix("s3.")
+        for name in ("PATH_INFO", "REQUEST_URI"):
+            environ[name] = f"/{match['bucket']}{environ.get(name) or '/'}"
+
+
+def _drop_connection(environ: Environ) -> None:
+    """Close the client's connection, so that the answer about to be written never arrives."""
+    disconnected = environ.get("waitress.client_disconnected")
+    channel = getattr(disconnected, "__self__", None)
+    if channel is not None:
+        with contextlib.suppress(OSError):
+            channel.socket.shutdown(socket.SHUT_RDWR)
+
+
+def bind(port: int, *, host: str = _LOOPBACK) -> socket.socket:
+    """Return a listening TCP socket on the loopback interface; 0 is any free port."""
+    if not ipaddress.ip_address(host).is_loopback:
+        raise SandboxError(
+            "sandbox.not_loopback",
+            f"The sandbox does not listen on {host}: it has no sign-in and runs the code of whoever reaches it.",
+            next_step="Leave the address out; to reach it from another machine, use an SSH tunnel.",
+        )
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SandboxError(
+            "sandbox.port_taken",
+            f"Port {port} on {host} cannot be used: {error.strerror}.",
+            next_step="Choose another with --port, or 0 for any free one; `clary sandbox status` shows a running sandbox.",
+        ) from error
+    return listener
+
+
+class HttpServer:
+    """waitress on both sockets. The unix socket serves containers that have a network of their own."""
+
+    def __init__(self, application: Front, listener: socket.socket, unix_path: Path) -> None:
+        from waitress.server import create_server
+        from waitress.task import ThreadedTaskDispatcher
+
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        self._map: dict[int, Any] = {}
+        self._dispatcher = ThreadedTaskDispatcher()
+        self._dispatcher.set_thread_count(_THREADS)
+        common = {
+            "map": self._map,
+            "_dispatcher": self._dispatcher,
+            "max_request_body_size": _LARGEST_BODY,
+            "connection_limit": 1000,
+            "channel_timeout": 600,
+            "recv_bytes": 1 << 18,
+            "asyncore_use_poll": True,
+            "ident": "clary-sandbox",
+        }
+        unix_path.unlink(missing_ok=True)
+        self._tcp = create_server(application, sockets=[listener], **common)
+        self._unix = create_server(application, unix_socket=str(unix_path), unix_socket_perms="600", **common)
+        self._unix_path = unix_path
+
+    def run(self) -> None:
+        """Serve until ``close`` is called from a signal handler, which raises SystemExit here."""
+        from waitress import wasyncore
+
+        try:
+            while self._map:
+                wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        self._dispatcher.shutdown(timeout=5)
+        wasyncore.close_all(self._map)
+        self._unix_path.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""What the life of a job finds around it: S3, logs, credentials, the clock and planned faults (``model.Services``)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clary.sandbox.faults import Faults
+from clary.sandbox.gateway import Gateway
+from clary.sandbox.joblogs import StreamSink
+from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
+from clary.sandbox.operations.context import Caller
+
+CREDENTIALS_SECONDS = 3600
+"""How long a job's credentials are good, in real time, since the SDK in the container lives in real time."""
+
+LOG_GROUPS = {JobKind.TRAINING: "/aws/sagemaker/TrainingJobs", JobKind.PROCESSING: "/aws/sagemaker/ProcessingJobs"}
+
+
+class SandboxServices:
+    """The services of a running sandbox."""
+
+    def __init__(self, *, clock: Clock, data: Path, endpoint: str, gateway: Gateway, faults: Faults) -> None:
+        self.clock = clock
+        self.data = data
+        self.endpoint = endpoint
+        self._gateway = gateway
+        self._faults = faults
+
+    def objects(self, account: str, region: str) -> ObjectAccess:
+        """Return S3; bucket names are global, so account and region make no difference here."""
+        return PlatformObjects(self._gateway, self._faults)
+
+    def log_sink(self, job: Job, stream: str) -> LogSink:
+        """Return the sink of one stream of the job's log group."""
+        return StreamSink(self._gateway.logs, self.clock, job.account, job.region, LOG_GROUPS[job.kind], stream)
+
+    def role_credentials(self, job: Job) -> Mapping[str, str]:
+        """Return fresh credentials of the job's role, known to the sandbox until they expire."""
+        from moto.sts.models import sts_backends
+
+        role_arn = str(job.request["RoleArn"])
+        partition = Caller(job.account, job.region).partition
+        assumed = sts_backends[job.account][partition].assume_role(
+            region_name=job.region,
+            role_session_name="SageMaker",
+            role_arn=role_arn,
+            policy=None,
+            duration=CREDENTIALS_SECONDS,
+            external_id=None,
+        )
+        return {
+            "AccessKeyId": assumed.access_key_id,
+            "SecretAccessKey": assumed.secret_access_key,
+            "Token": assumed.session_token,
+            "Expiration": f"{assumed.expiration:%Y-%m-%dT%H:%M:%SZ}",
+            "RoleArn": role_arn,
+        }
+
+    def fault(self, name: str, job: Job) -> Mapping[str, Any] | None:
+        """Take one planned fault meant for this job, if there is one."""
+        return self._faults.take(name, operation=f"Create{job.kind.value.capitalize()}Job", name=job.name)
+
+
+class PlatformObjects:
+    """S3 as the platform uses it: straight on the stored files.
+
+    Planned ``server_error`` faults reach the platform's own uploads under the operation name ``PlatformUpload``.
+    """
+
+    def __init__(self, gateway: Gateway, faults: Faults) -> None:
+        self._objects = gateway.objects
+        self._gateway = gateway
+        self._faults = faults
+
+    def list(self, bucket: str, prefix: str) -> Sequence[tuple[str, int]]:
+        """Return (key, size in bytes) of every object under the prefix; raises FileNotFoundError for no bucket."""
+        holder = self._objects.bucket(bucket)
+        if holder is None:
+            raise FileNotFoundError(f"NoSuchBucket: The specified bucket does not exist: {bucket}")
+        names = sorted(key for key in list(holder.keys) if key.startswith(prefix))
+        found = [(name, self._objects.current(bucket, name)) for name in names]
+        return [(name, int(current.size)) for name, current in found if current is not None]
+
+    def download(self, bucket: str, key: str, to: Path) -> None:
+        """Write the object to a new file; raises FileNotFoundError when there is none."""
+        with self._objects.locked(bucket, [key]):
+            file = self._stored(bucket, key).open()
+        with file, to.open("xb") as target:
+            shutil.copyfileobj(file, target, 1 << 20)
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """Return a small object."""
+        with self._objects.locked(bucket, [key]):
+            file = self._stored(bucket, key).open()
+        with file:
+            return file.read()
+
+    def _stored(self, bucket: str, key: str) -> Any:
+        current = self._objects.current(bucket, key)
+        if current is None:
+            raise FileNotFoundError(f"NoSuchKey: The specified key does not exist: s3://{bucket}/{key}")
+        return current._value_buffer
+
+    def upload(self, source: Path, bucket: str, key: str) -> None:
+        """Store a file; raises OSError with the service's words when it is refused."""
+        fault = self._faults.take("server_error", operation="PlatformUpload", name=key)
+        if fault is not None:
+            raise OSError(f"InternalError: We encountered an internal error. Please try again. (s3://{bucket}/{key})")
+        self._objects.adopt(source, bucket, key)
+        self._gateway.queues.capture()
