@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from clary.agent.views import Observer
 
 DETACHED = (
-    "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no wake-up "
-    "from a wait. Any `clary runs` command that looks at it catches up."
+    "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no "
+    "wake-up from a wait. Any `clary runs` command that looks at it catches up."
 )
 
 

@@ -84,7 +84,7 @@ def find_run(given: str, stack_name: str | None) -> tuple[Stack, str]:
         raise UsageError(
             "run.prefix_too_short",
             f"{given!r} is too short to name a run.",
-            next_step=f"Give {SHORTEST_PREFIX} characters of the id or more, or 'latest'; `clary runs list` shows them.",
+            next_step=f"Give {SHORTEST_PREFIX} characters of the id, or 'latest'; `clary runs list` shows them.",
             field="run",
         )
     return service.find_run(given, resolve(stack_name) if stack_name else None)

@@ -31,7 +31,9 @@ def stack() -> None:
 @click.option("--instance-type", metavar="TYPE", help="The instance of flows that name none, such as ml.m5.xlarge.")
 @click.option("--image", metavar="IMAGE", help="The image of flows that name none.")
 @click.option("--endpoint-url", metavar="URL", help="An endpoint to use in place of AWS's public ones.")
-@click.option("--credentials", metavar="SOURCE", help="aws-profile:NAME. Default: the usual AWS chain.")
+@click.option(
+    "--credentials", metavar="SOURCE", help="aws-profile:NAME or aws-credentials-file:PATH. Default: the AWS chain."
+)
 @click.option("--no-activate", is_flag=True, help="Do not make it the current stack.")
 @click.option("--no-verify", is_flag=True, help="Do not look whether the bucket and the role exist.")
 def create(name: str, type_: str, no_activate: bool, no_verify: bool, **options: str | None) -> None:
@@ -47,7 +49,7 @@ def create(name: str, type_: str, no_activate: bool, no_verify: bool, **options:
         service.check_new(draft)
         from clary.cli.sandbox import running_place
 
-        place = running_place(start=True)
+        place = running_place()
     created = service.create(draft, activate=not no_activate, verify=None if no_verify else _verify, place=place)
     for warning in created.warnings:
         output.warn(warning)

@@ -14,6 +14,8 @@ from clary.errors import ConfigError
 from clary.sagemaker.translation import aws_errors
 
 PROFILE_PREFIX = "aws-profile:"
+FILE_PREFIX = "aws-credentials-file:"
+"""A shared credentials file of its own, such as the one for a local endpoint; its profile ``default`` is used."""
 ATTEMPTS = 4
 """Tries of one call by botocore, in its standard retry mode."""
 CONNECT_TIMEOUT = 5
@@ -32,18 +34,20 @@ class Aws:
         """Note where to go; nothing is looked up or called until a client is needed.
 
         ``region`` None means the one of the environment or profile; ``endpoint_url`` takes the place of every public
-        endpoint; ``credentials`` is ``aws-profile:NAME``, or None for botocore's default chain.
+        endpoint; ``credentials`` is ``aws-profile:NAME``, ``aws-credentials-file:PATH``, or None for botocore's default
+        chain.
         """
-        if credentials is not None and not credentials.startswith(PROFILE_PREFIX):
+        if credentials is not None and not credentials.startswith((PROFILE_PREFIX, FILE_PREFIX)):
             raise ConfigError(
                 "aws.unknown_credentials",
                 f"'{credentials.partition(':')[0]}' is not a source of credentials.",
-                next_step=f"Use {PROFILE_PREFIX}NAME, or leave it out for the default chain.",
+                next_step=f"Use {PROFILE_PREFIX}NAME or {FILE_PREFIX}PATH, or leave it out for the default chain.",
                 field="credentials",
             )
         self.endpoint_url = endpoint_url
         self._region = region
-        self._profile = credentials.removeprefix(PROFILE_PREFIX) if credentials else None
+        self._profile = _after(PROFILE_PREFIX, credentials)
+        self._file = _after(FILE_PREFIX, credentials)
         self._lock = threading.RLock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
@@ -116,7 +120,7 @@ class Aws:
     def _boto3(self) -> Any:
         with self._lock:
             if self._session is None:
-                self._session = _new_session(self._profile, self._region)
+                self._session = _new_session(self._profile, self._file, self._region)
             return self._session
 
     def _make(self, service: str) -> Any:
@@ -133,13 +137,28 @@ class Aws:
         return self._boto3().client(service, region_name=self.region, endpoint_url=self.endpoint_url, config=config)
 
 
-def _new_session(profile: str | None, region: str | None) -> Any:
+def _after(prefix: str, credentials: str | None) -> str | None:
+    return credentials.removeprefix(prefix) if credentials and credentials.startswith(prefix) else None
+
+
+def _new_session(profile: str | None, file: str | None, region: str | None) -> Any:
     """Making a boto3 session is not safe from several threads; the caller holds the lock."""
     import boto3
     import botocore.session
 
     with aws_errors("sts:*"):
-        inner = botocore.session.Session(profile=profile)
+        # A profile that is named keeps botocore from looking at the environment's keys first.
+        inner = botocore.session.Session(profile=profile if file is None else "default")
+        if file is not None:
+            if not Path(file).is_file():
+                raise ConfigError(
+                    "aws.no_credentials_file",
+                    f"There is no credentials file {file}.",
+                    next_step="Correct the stack's credentials. For the sandbox: `clary sandbox start` writes it anew.",
+                    field="credentials",
+                )
+            inner.set_config_variable("credentials_file", file)
+            inner.set_config_variable("config_file", file)  # a person's own default profile may assume a role
         if not _may_be_ec2(os.environ.get, Path("/sys/class/dmi/id/sys_vendor")):
             # The last link of the chain asks the metadata address of EC2, which answers nothing elsewhere: a stall of
             # seconds before "no credentials" can be said.

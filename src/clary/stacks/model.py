@@ -29,7 +29,8 @@ class Stack:
     endpoint_url: str | None = None
     """AWS endpoint to use in place of the public ones."""
     credentials: str | None = None
-    """``aws-profile:NAME``, or None for the default chain. Never a secret."""
+    """``aws-profile:NAME``, ``aws-credentials-file:PATH`` (its profile ``default``), or None for the default chain.
+    Never a secret."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Defaults of this stack for the typed job settings (``clary.sagemaker.requests.JobSettings``)."""
 

@@ -28,7 +28,9 @@ _REGISTRY = re.compile(
 )
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 _ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
-_PROFILE = re.compile(r"aws-profile:\S.*")
+_CREDENTIALS = re.compile(r"(aws-profile|aws-credentials-file):\S.*")
+CREDENTIALS_FILE = "aws-credentials-file:"
+"""Names a shared credentials file, of which the profile ``default`` is used; nothing of the environment is."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ _FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
     "execution_role": (_ROLE, "arn:aws:iam::ACCOUNT:role/NAME (the role's ARN, not its name)"),
     "instance_type": (_INSTANCE, "ml.FAMILY.SIZE, such as ml.m5.xlarge"),
     "endpoint_url": (_ENDPOINT, "http://HOST:PORT or https://HOST"),
-    "credentials": (_PROFILE, "aws-profile:NAME"),
+    "credentials": (_CREDENTIALS, "aws-profile:NAME or aws-credentials-file:PATH"),
 }
 
 

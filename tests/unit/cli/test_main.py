@@ -6,15 +6,18 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 import pytest
-from command_line import CommandLine
 
 from clary._version import __version__
-from clary.cli import stack as stack_commands
 from clary.cli.main import GROUPS
 from clary.errors import NotFoundError
+from clary.stacks import service
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
 
 HEAVY = {"rich", "boto3", "botocore", "pydantic", "sqlalchemy", "yaml", "moto", "obstore", "httpx2", "uv"}
 LISTER = f"""
@@ -103,7 +106,7 @@ def test_a_fault_of_clary_is_a_sentence_and_a_traceback_only_on_request(
         message = "boom"
         raise RuntimeError(message)
 
-    monkeypatch.setattr(stack_commands.service, "listing", broken)
+    monkeypatch.setattr(service, "listing", broken)
     answer = clary("stack", "list")
     assert answer.code == 1
     assert "internal.unexpected" in answer.err
@@ -125,7 +128,7 @@ def test_ctrl_c_is_one_line_and_130(clary: CommandLine, monkeypatch: pytest.Monk
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stack_commands.service, "listing", interrupt)
+    monkeypatch.setattr(service, "listing", interrupt)
     answer = clary("stack", "list")
     assert answer.code == 130
     assert answer.err.strip() == "Interrupted."

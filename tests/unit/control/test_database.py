@@ -1,4 +1,4 @@
-"""The local store: migrations from the first version on, rights, several processes at once, and files that are no store."""
+"""The local store: migrations from the first version on, rights, several processes at once, files that are no store."""
 
 from __future__ import annotations
 
@@ -88,9 +88,14 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def test_what_fails_in_a_transaction_is_not_stored(tmp_path: Path) -> None:
     store = Database(tmp_path / "clary.db")
-    with pytest.raises(ZeroDivisionError), store.transaction() as connection:
-        settings.put(connection, "a", "1")
-        _ = 1 / 0
+
+    def fail_after_writing() -> None:
+        with store.transaction() as connection:
+            settings.put(connection, "a", "1")
+            _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_writing()
     with store.reading() as connection:
         assert settings.get(connection, "a") is None
 

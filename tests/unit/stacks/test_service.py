@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from clary import config
+from clary.control import stacks as rows
+from clary.control.database import local
 from clary.errors import ClaryError, NotFoundError
 from clary.stacks import service
 from clary.stacks.model import Stack
@@ -97,8 +99,8 @@ def test_an_unknown_stack_names_the_nearest_and_who_asked(monkeypatch: pytest.Mo
 
 def test_a_saved_stack_that_is_gone_is_refused_not_replaced() -> None:
     service.create(Draft("a"))
-    with service.local().transaction() as connection:
-        service.rows.remove(connection, "a")
+    with local().transaction() as connection:
+        rows.remove(connection, "a")
     with pytest.raises(NotFoundError, match="stack use"):
         service.resolve()
 
@@ -125,7 +127,7 @@ def test_a_sandbox_stack_can_be_refreshed_and_keeps_its_id() -> None:
 
 def test_a_stack_of_a_newer_clary_can_be_read() -> None:
     service.create(Draft("a"))
-    with service.local().transaction() as connection:
+    with local().transaction() as connection:
         document = service.find("local").stack.to_dict() | {"name": "a", "not_yet_invented": 1}
-        service.rows.replace(connection, "a", document)
+        rows.replace(connection, "a", document)
     assert service.find("a").stack.name == "a"
