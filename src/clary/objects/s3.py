@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ PUT_PATIENCE = 120.0
 """Seconds for which a write is tried again through outages before it is given up."""
 _ABSENT: Any = object()
 """Stands for an object that is not there."""
+_NO_BUCKET = "NoSuchBucket"
 _CREDENTIALS_HOST = "169.254.170.2"
 """Where a container's role is asked for; must never go through a proxy."""
 
@@ -146,12 +148,14 @@ class S3Store:
         try:
             return call()
         except (exceptions.NotFoundError, FileNotFoundError) as error:
-            if "NoSuchBucket" in str(error):
+            if _NO_BUCKET in str(error):
                 raise self._no_bucket() from error
             return _ABSENT
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise _denied(action, self.url(key), str(error)) from error
         except (exceptions.BaseError, OSError) as error:
+            if _NO_BUCKET in str(error):  # a listing says so in a general error
+                raise self._no_bucket() from error
             raise _failed(action, self.url(key), str(error)) from error
 
     def _no_bucket(self) -> NotFoundError:
@@ -184,6 +188,13 @@ def _denied(action: str, url: str, text: str) -> ClaryError:
 def _failed(action: str, url: str, text: str) -> ClaryError:
     if "SlowDown" in text or "503" in text:
         return ThrottledError("aws.throttled", f"S3 asks for less ({action} on {url}).", next_step="Try again shortly.")
+    if "error sending request" in text:
+        return AwsError(
+            "aws.unreachable",
+            f"S3 cannot be reached for {url}: nothing answers at {_address(text)}.",
+            next_step="Check the network and the stack's endpoint; an endpoint on this machine must be started first.",
+            retry=Retry.LATER,
+        )
     return AwsError(
         "store.unavailable",
         f"{action} on {url} did not succeed: {_first_line(text)}",
@@ -191,6 +202,12 @@ def _failed(action: str, url: str, text: str) -> ClaryError:
         retry=Retry.LATER,
         details={"reason": text[:2000]},
     )
+
+
+def _address(text: str) -> str:
+    """Return scheme and host of the request that obstore's message names."""
+    found = re.search(r"https?://[^/\s]+", text)
+    return found.group() if found else "the endpoint"
 
 
 def _first_line(text: str) -> str:
