@@ -187,6 +187,8 @@ def _announce(found: dict[str, Any], *, detached: bool) -> None:
 
 
 def _place(found: dict[str, Any]) -> rules.Place:
+    from clary.sandbox.containers.image import image_reference
+
     return rules.Place(
         endpoint_url=found["endpoint"],
         bucket=found["bucket"],
@@ -194,6 +196,7 @@ def _place(found: dict[str, Any]) -> rules.Place:
         account=found["account"],
         region=found["region"],
         credentials=rules.CREDENTIALS_FILE + str(_write_credentials(found["environment"])),
+        image=image_reference(found["account"], found["region"]),
     )
 
 

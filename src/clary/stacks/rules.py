@@ -59,6 +59,8 @@ class Place:
     account: str
     region: str
     credentials: str | None = None
+    image: str | None = None
+    """The sandbox's own image: what flows run in that name none."""
 
 
 _OPTIONS = tuple(f.name for f in fields(Draft) if f.name not in {"name", "type"})
@@ -169,7 +171,7 @@ def build(draft: Draft, *, folder: Path, place: Place | None = None) -> Stack:
             region=place.region,
             execution_role=place.execution_role,
             container_registry=f"{place.account}.dkr.ecr.{place.region}.amazonaws.com/clary",
-            image=draft.image,
+            image=draft.image or place.image,
             endpoint_url=place.endpoint_url,
             credentials=place.credentials,
             settings=settings,
