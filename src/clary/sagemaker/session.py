@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary._version import __version__
 from clary.errors import ConfigError
 from clary.sagemaker.translation import aws_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PROFILE_PREFIX = "aws-profile:"
 FILE_PREFIX = "aws-credentials-file:"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from clary.errors import AwsError, ClaryError, ConfigError, PermissionDeniedError, Retry, ValidationError
 from clary.sagemaker.refusals import Refusal, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class _Cause(NamedTuple):

@@ -32,7 +32,7 @@ class Stack:
     """``aws-profile:NAME``, ``aws-credentials-file:PATH`` (its profile ``default``), or None for the default chain.
     Never a secret."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Defaults of this stack for the typed job settings (``clary.sagemaker.requests.JobSettings``)."""
+    """Defaults of this stack for the typed job settings (``clary.sagemaker.settings.JobSettings``)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stack as plain data."""
