@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -122,7 +122,7 @@ def _run_to_end(execution: Execution, load: Callable[[RunState], Body]) -> Outco
         execution.close(error)
         _stopped(journal, StopRequested("interrupted from the keyboard"))
         raise
-    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it is in the outcome
+    except BaseException as error:  # noqa: BLE001 - SystemExit, cancellation and the like are failures of the flow too
         execution.close(error)
         return _failed(execution, error)
     execution.close(Fenced("the run is completed"))
@@ -135,7 +135,7 @@ def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
     token = current_scope.set(execution.root)
     try:
         value = flow.function(**inputs)
-        return run_in_new_loop(value) if asyncio.iscoroutine(value) else value
+        return run_in_new_loop(value) if inspect.iscoroutine(value) else value
     finally:
         current_scope.reset(token)
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+import inspect
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.artifacts import decode, digest, encode
 from clary.engine import divergence, failure
-from clary.engine.scope import Scope, current_scope, numbered_task
+from clary.engine.scope import Scope, current_scope
 from clary.errors import Interruption, SerializationError
 from clary.journal import records
 
 if TYPE_CHECKING:
-    import inspect
     from collections.abc import Callable, Mapping
+    from concurrent.futures import ThreadPoolExecutor
 
     from clary.journal.records import Record
     from clary.journal.writer import Journal
@@ -96,6 +95,8 @@ class Execution:
         """Return the threads of this attempt, made at the first need."""
         with self._pool_lock:
             if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clary-call")
             return self._pool
 
@@ -148,7 +149,7 @@ class Execution:
         started = time.time()
         try:
             value = self._context(call).run(call.callee.function, *call.arguments, **call.keywords)
-            if asyncio.iscoroutine(value):
+            if inspect.iscoroutine(value):
                 value = self._run_coroutine(call, value)
             record = self._finished(call, value, started)
         except Interruption:
@@ -228,6 +229,8 @@ class Execution:
         if self.journal.log.immediate:
             self._write(record)
         else:
+            import asyncio
+
             await asyncio.to_thread(self._write, record)  # not this attempt's threads: they may all be waiting
 
     def _announce(self, record: Record) -> None:
@@ -258,6 +261,6 @@ class Execution:
 
 def run_in_new_loop(coroutine: Any) -> Any:
     """Run a coroutine to its end in a loop whose tasks are numbered children of their makers."""
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_task_factory(numbered_task)
-        return runner.run(coroutine, context=contextvars.copy_context())
+    from clary.engine.loops import run
+
+    return run(coroutine)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+import sys
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Generator, Iterable, Iterator
+    from concurrent.futures import Future
 
     from clary.engine.execution import Call, Execution
 
@@ -26,6 +27,8 @@ class CallFuture(Generic[T]):
     """
 
     def __init__(self, execution: Execution, call: Call) -> None:
+        from concurrent.futures import Future
+
         self.path = call.path
         self._execution = execution
         self._call = call
@@ -61,6 +64,8 @@ class CallFuture(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait in an event loop."""
+        import asyncio
+
         return asyncio.wrap_future(self._future).__await__()
 
     def __repr__(self) -> str:
@@ -83,7 +88,7 @@ class CallFuture(Generic[T]):
 
     def _copy(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
-            self._fail(asyncio.CancelledError())
+            self._fail(_cancelled())
         elif (error := task.exception()) is not None:
             self._fail(error)
         else:
@@ -97,11 +102,7 @@ class CallFuture(Generic[T]):
     def _refuse_to_block(self) -> None:
         if self._loop is None or self._future.done():
             return
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if running is self._loop:
+        if running_loop() is self._loop:
             raise UsageError(
                 "call.await_instead",
                 f"Waiting for {self.path} here would stop the event loop that runs it.",
@@ -135,3 +136,21 @@ def as_completed(futures: Iterable[CallFuture[T]]) -> Iterator[CallFuture[T]]:
         yield from [waiting.pop(path) for path in fresh if path in waiting]
         if ended is not None and waiting:
             raise ended
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs this code, if one does."""
+    if "asyncio" not in sys.modules:
+        return None
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _cancelled() -> BaseException:
+    import asyncio
+
+    return asyncio.CancelledError()

@@ -6,14 +6,11 @@ when the call is *made* (not when it runs), per parent; every asyncio task is a 
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
-
     from clary.engine.execution import Execution
 
 
@@ -44,15 +41,3 @@ class Scope:
 
 
 current_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("clary_scope", default=None)
-
-
-def numbered_task(
-    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
-) -> asyncio.Task[Any]:
-    """Make an asyncio task a numbered child of the scope that makes it (a task factory)."""
-    scope = current_scope.get()
-    if scope is None:
-        return asyncio.Task(coroutine, loop=loop, **options)
-    context = options.pop("context", None) or contextvars.copy_context()
-    context.run(current_scope.set, Scope(scope.execution, scope.next_path("task")))
-    return asyncio.Task(coroutine, loop=loop, context=context, **options)

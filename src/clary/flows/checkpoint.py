@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from clary.engine.futures import CallFuture, CallFutures
+from clary.engine.futures import CallFuture, CallFutures, running_loop
 from clary.engine.scope import Scope, current_scope
 from clary.engine.source import source_digest
 from clary.errors import UsageError
@@ -76,7 +75,7 @@ class Checkpoint(Generic[P, R]):
 
     def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
         future: CallFuture[Any] = CallFuture(scope.execution, call)
-        loop = _running_loop() if self.is_async else None
+        loop = running_loop() if self.is_async else None
         if loop is None:
             future.start()
         else:
@@ -132,10 +131,3 @@ def _check_name(name: str) -> None:
             next_step="Choose another name=.",
             field="name",
         )
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

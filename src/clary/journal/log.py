@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from clary.errors import JournalError
@@ -58,6 +57,8 @@ class ObjectLog:
         keys = list(self._store.keys(self._log, after=self._key(after)))
         if not keys:
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(_READERS, len(keys)), thread_name_prefix="clary-log") as pool:
             for number, data in enumerate(pool.map(self._store.get, keys), start=after + 1):
                 entry = _parsed(data or b"", self._store.url(self._key(number)))
