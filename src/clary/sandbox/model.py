@@ -9,11 +9,13 @@ Three parts share these shapes and know nothing else of each other:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class JobKind(StrEnum):
@@ -112,7 +114,7 @@ class Services(Protocol):
 
     clock: Clock
     data: Path
-    """The sandbox's own folder; ``data/jobs/<kind>-<name>/`` belongs to one job's life."""
+    """The sandbox's own folder; ``data/jobs/<account>-<region>/<kind>-<name>/`` belongs to one job's life."""
     endpoint: str
     """The sandbox's URL on the host, e.g. ``http://127.0.0.1:4599``; containers reach it at the same URL."""
 
@@ -172,8 +174,9 @@ class ContainerSpec:
 class Container(Protocol):
     """A started container."""
 
-    pid: int
-    """Of the container's first process, as the host sees it."""
+    @property
+    def pid(self) -> int:
+        """The container's first process, as the host sees it."""
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's PID 1 only; does nothing once it has ended."""
@@ -192,10 +195,16 @@ class Container(Protocol):
 class Executor(Protocol):
     """A way of running containers on this machine."""
 
-    name: str
-    """``namespaces``, ``docker`` or ``process``."""
-    not_honoured: Sequence[str]
-    """What this place cannot honour, one plain sentence each; said by ``sandbox status`` and in the job's log."""
+    @property
+    def name(self) -> str:
+        """``namespaces``, ``docker`` or ``process``."""
+
+    @property
+    def not_honoured(self) -> Sequence[str]:
+        """What this place cannot honour, one plain sentence each; said at the start of the sandbox and by its status.
+
+        Not in the job's stream, which holds the container's output and nothing else (conformance C14).
+        """
 
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> Container:
         """Start it. ``output`` is called from a thread with stdout and stderr as they come, and b"" at the end.
@@ -205,7 +214,10 @@ class Executor(Protocol):
         """
 
     def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> Container | None:
-        """Take up a container that outlived the sandbox's process; None when it is gone."""
+        """Take up a container that outlived the sandbox's process, or ended meanwhile; None when nothing is left of it."""
+
+    def close(self) -> None:
+        """Let go of everything; containers go on and can be adopted."""
 
 
 class ImageNotFound(Exception):  # noqa: N818 - the name of the service's own error

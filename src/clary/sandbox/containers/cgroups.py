@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
@@ -68,17 +71,12 @@ def _parents() -> Iterator[Path]:
     own = {}
     for line in _OWN.read_text().splitlines():
         _, controllers, path = line.split(":", 2)
-        own[controllers] = path
+        own.update(dict.fromkeys(controllers.split(","), path))
     for mounted, root, kind, options in _hierarchies():
-        if kind == "cgroup" and "memory" in options.split(","):
-            path = next((path for names, path in own.items() if "memory" in names.split(",")), None)
-        elif kind == "cgroup2":
-            path = own.get("")
-        else:
+        controller = "memory" if kind == "cgroup" else ""
+        if (kind == "cgroup" and "memory" not in options.split(",")) or controller not in own:
             continue
-        if path is None:
-            continue
-        here = mounted / os.path.relpath(path, root)
+        here = mounted / os.path.relpath(own[controller], root)
         while here.is_relative_to(mounted):
             subtree = here / "cgroup.subtree_control"
             if kind == "cgroup" or (subtree.exists() and "memory" in subtree.read_text().split()):

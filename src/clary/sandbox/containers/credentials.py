@@ -13,13 +13,15 @@ import os
 import secrets
 import socketserver
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.containers.plan import CREDENTIALS_SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
@@ -85,14 +87,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.token = self.rfile.readline(256).strip().decode("ascii", "replace")
         super().handle()
 
-    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
+    def do_GET(self) -> None:
         grant = self.server.grants.get(self.token)
         if grant is None or not secrets.compare_digest(grant.path.encode(), self.path.encode()):
             self._answer(404, {"code": "NotFound", "message": "no credentials here"})
             return
         try:
             self._answer(200, grant.answer())
-        except Exception:
+        except Exception:  # noqa: BLE001 - the container gets an answer whatever went wrong
             _log.exception("the role's credentials could not be made")
             self._answer(500, {"code": "InternalError", "message": "the sandbox could not make credentials"})
 

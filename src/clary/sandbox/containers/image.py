@@ -16,14 +16,16 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clary.errors import SandboxError
 from clary.sandbox.containers.plan import Mount
 from clary.sandbox.model import ImageNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 _LAYOUT = 1
 """Grows when the image's folders change; images of an older layout are then not used."""
@@ -126,6 +128,11 @@ def ensure_image(data: Path, requirements: Sequence[str] = (), reference: str = 
     )
 
 
+def base_executable() -> Path:
+    """Return the interpreter itself, not the virtual environment it may run in."""
+    return Path(getattr(sys, "_base_executable", sys.executable))
+
+
 def _place_of(interpreter: Path) -> str:
     """Return where the interpreter's prefix is inside: its own place in the system, or a neutral one."""
     return str(interpreter) if interpreter.is_relative_to("/usr") else _INTERPRETER
@@ -166,7 +173,9 @@ def _make(folder: Path, requirements: Sequence[str], mounts: Sequence[Mount], in
     try:
         _make_root(partial / "root", mounts)
         _make_environment(partial / "venv", requirements, inside)
-        partial.chmod(0o755)
+        _open_to_all(partial)
+        for name, mode in _EMPTY.items():
+            (partial / "root" / name).chmod(mode)
         partial.rename(folder)
     except OSError:
         if not folder.exists():
@@ -175,12 +184,22 @@ def _make(folder: Path, requirements: Sequence[str], mounts: Sequence[Mount], in
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _open_to_all(folder: Path) -> None:
+    """Let every user of a container read the image, whatever the sandbox's umask was when it was made."""
+    folder.chmod(0o755)
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
+
+
 def _make_root(root: Path, mounts: Sequence[Mount]) -> None:
     for name in _PLACES:
         (root / name).mkdir(parents=True)
-    for name, mode in _EMPTY.items():
+    for name in _EMPTY:
         (root / name).mkdir(parents=True)
-        (root / name).chmod(mode)
     for name, text in _GENERATED.items():
         (root / "etc" / name).write_text(text)
     for one in mounts:
@@ -196,7 +215,7 @@ def _make_root(root: Path, mounts: Sequence[Mount]) -> None:
 
 
 def _make_environment(folder: Path, requirements: Sequence[str], inside: str) -> None:
-    base = Path(sys._base_executable).resolve()
+    base = base_executable().resolve()
     _uv("venv", "--relocatable", "--no-project", "--offline", "--python", str(base), str(folder))
     if requirements:
         python = str(folder / "bin/python")

@@ -24,16 +24,17 @@ from typing import Any, NoReturn
 from clary.sandbox.containers import network, root, syscalls
 from clary.sandbox.containers.plan import EXIT, OUTPUT, STATE, Plan, UserNamespace, write_atomically
 from clary.sandbox.containers.processes import start_time
+from clary.sandbox.containers.users import new_user_namespace
 
-_LOOK_AROUND = 5.0
-"""Seconds between looks at whether the scratch folder still exists; a container without one is ended."""
+_LOOK_AROUND = 2.0
+"""Seconds between looks at whether the scratch folder is still there; a container without one is ended."""
 # Docker's default capabilities without MKNOD, NET_RAW and AUDIT_WRITE (capability numbers of linux/capability.h).
 _KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31})
 
 
 def main(plan_path: str, status: int) -> NoReturn:
     """Run the plan; what goes wrong before the command starts is written to the descriptor ``status`` as JSON."""
-    os.set_inheritable(status, False)
+    os.set_inheritable(status, False)  # noqa: FBT003 - the function's own signature
     plan = Plan.read(Path(plan_path))
     try:
         _enter_namespaces(plan)
@@ -68,17 +69,10 @@ def _report(status: int, **message: Any) -> None:
 
 
 def _enter_namespaces(plan: Plan) -> None:
-    if plan.join:
-        _join(plan)
-        return
-    if plan.user_namespace is UserNamespace.NONE:
+    if not plan.join:
+        new_user_namespace(plan.user_namespace)
         syscalls.unshare(syscalls.CLONE_NEWNET)
         return
-    new_user_namespace(plan.user_namespace)
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-
-
-def _join(plan: Plan) -> None:
     kinds = [("net", syscalls.CLONE_NEWNET)]
     if plan.user_namespace is not UserNamespace.NONE:
         kinds.insert(0, ("user", syscalls.CLONE_NEWUSER))
@@ -86,48 +80,6 @@ def _join(plan: Plan) -> None:
     for descriptor, kind in opened:
         syscalls.setns(descriptor, kind)
         os.close(descriptor)
-
-
-def new_user_namespace(kind: UserNamespace) -> None:
-    """Enter a new user namespace and map its ids.
-
-    A full map must be written by somebody with rights in the old namespace, hence the short-lived child.
-    """
-    user, group = os.getuid(), os.getgid()
-    if kind is UserNamespace.SINGLE:
-        syscalls.unshare(syscalls.CLONE_NEWUSER)
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-        return
-    me = os.getpid()
-    maps = {name: _whole_map(Path(f"/proc/self/{name}").read_text()) for name in ("uid_map", "gid_map")}
-    ready, go = os.pipe()
-    mapper = os.fork()
-    if mapper == 0:
-        os.close(go)
-        code = 1
-        try:
-            if os.read(ready, 1):
-                for name, text in maps.items():
-                    Path(f"/proc/{me}/{name}").write_text(text)
-                code = 0
-        finally:
-            os._exit(code)
-    os.close(ready)
-    try:
-        syscalls.unshare(syscalls.CLONE_NEWUSER)
-        os.write(go, b"1")
-    finally:
-        os.close(go)
-        _, result = os.waitpid(mapper, 0)
-    if result != 0:
-        raise PermissionError("the user namespace's id map was refused")
-
-
-def _whole_map(own: str) -> str:
-    """Return a map of every id that exists here to itself."""
-    return "\n".join(f"{first} {first} {count}" for first, _, count in (line.split() for line in own.splitlines()))
 
 
 def _hold_memory(plan: Plan, pid: int) -> None:
@@ -201,7 +153,8 @@ def _execute(plan: Plan, status: int) -> int:
     last: OSError = FileNotFoundError()
     for folder in folders:
         try:
-            os.execve(os.path.join(folder, program), list(plan.arguments), environment)
+            path = f"{folder}/{program}" if folder else program
+            os.execve(path, list(plan.arguments), environment)  # noqa: S606 - without a shell on purpose
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -217,8 +170,9 @@ def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]
     forwarder = network.Forwarder(plan, listeners)
     ended = os.pidfd_open(pid)
     scratch = Path(plan.scratch)
+    identity = _identity(scratch)
     while not forwarder.run_until(ended, _LOOK_AROUND):
-        if not scratch.exists():
+        if _identity(scratch) != identity:
             os.kill(pid, signal.SIGKILL)
     _, result = os.waitpid(pid, 0)
     out_of_memory = any(_killed_for_memory(Path(group)) for group in plan.memory_groups)
@@ -228,9 +182,17 @@ def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]
         except OSError:
             continue
     code = os.waitstatus_to_exitcode(result)
-    if scratch.exists():
+    if _identity(scratch) == identity:
         exit_code = code if code >= 0 else 128 - code
         write_atomically(scratch / EXIT, {"exit_code": exit_code, "out_of_memory": out_of_memory})
+
+
+def _identity(folder: Path) -> int | None:
+    """Tell a folder from a later one at the same place, or from none."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _killed_for_memory(group: Path) -> bool:

@@ -15,20 +15,24 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clary.errors import SandboxError
 from clary.sandbox.containers import cgroups
+from clary.sandbox.containers.command import command_line
 from clary.sandbox.containers.credentials import CredentialsServer, Grant
-from clary.sandbox.containers.image import Image, ImageSource
+from clary.sandbox.containers.image import Image, ImageSource, base_executable
 from clary.sandbox.containers.plan import EXIT, OUTPUT, PLAN, STATE, Plan, UserNamespace
 from clary.sandbox.containers.processes import is_same
 from clary.sandbox.containers.switch import Place, Switches
 from clary.sandbox.containers.tail import Tail
-from clary.sandbox.model import ContainerSpec, EntrypointError, Network
+from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
 
 _LAUNCH = "import sys; sys.path.append({src!r}); from clary.sandbox.containers.launch import main; main({plan!r}, {fd})"
 _SOURCE = str(Path(__file__).resolve().parents[3])
@@ -56,6 +60,8 @@ class NamespaceExecutor:
         self._memory = cgroups.memory_can_be_limited()
         self._credentials = CredentialsServer(data)
         self._switches = Switches(mode.user_namespace)
+        self._live: set[NamespaceContainer] = set()
+        self._lock = threading.Lock()
         self.not_honoured = tuple(self._limits())
 
     def _limits(self) -> list[str]:
@@ -88,8 +94,10 @@ class NamespaceExecutor:
                 groups = cgroups.limit_memory(spec.memory_bytes) or []
             plan = self._plan(spec, image, arguments, place, grant, groups)
             launcher = self._launch(plan, place)
+            self._switches.started(spec)
         except BaseException:
             cgroups.release(groups)
+            self._switches.ended(spec.job)
             if grant is not None:
                 self._credentials.revoke(grant.token)
             raise
@@ -111,13 +119,16 @@ class NamespaceExecutor:
         return self._follow(spec, output, plan.credentials_token, None)
 
     def close(self) -> None:
-        """Stop answering for credentials; containers are left to themselves."""
+        """Stop answering for credentials and following output; containers go on and can be adopted."""
+        with self._lock:
+            left = list(self._live)
+        for container in left:
+            container.leave()
         self._credentials.close()
+        self._switches.close()
 
     def _resolve(self, reference: str) -> Image:
         *others, last = self._sources
-        from clary.sandbox.model import ImageNotFound
-
         for source in others:
             try:
                 return source.resolve(reference)
@@ -157,6 +168,7 @@ class NamespaceExecutor:
             read_only=tuple(spec.read_only),
             scratch=str(spec.scratch),
             sockets=str(self._data) if reaches else "",
+            address=place.address,
             etc_hosts=place.etc_hosts,
             user_namespace=self._mode.user_namespace,
             overlay=self._mode.overlay,
@@ -173,13 +185,13 @@ class NamespaceExecutor:
         code = _LAUNCH.format(src=_SOURCE, plan=str(path), fd=writing)
         try:
             launcher = subprocess.Popen(
-                [sys._base_executable, "-I", "-S", "-c", code],
+                [str(base_executable()), "-I", "-S", "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=(Path(plan.scratch) / "launcher.log").open("ab"),
                 cwd="/",
                 env={"LANG": "C.UTF-8"},
-                pass_fds=[writing, *place.descriptors],
+                pass_fds=[writing] if place.lifeline is None else [writing, place.lifeline],
                 start_new_session=True,
             )
         except BaseException:
@@ -210,29 +222,24 @@ class NamespaceExecutor:
     def _follow(
         self, spec: ContainerSpec, output: Callable[[bytes], None], token: str, launcher: subprocess.Popen[bytes] | None
     ) -> NamespaceContainer:
-        return NamespaceContainer(spec.scratch, output, launcher, lambda: self._credentials.revoke(token))
+        def when_ended(container: NamespaceContainer) -> None:
+            self._credentials.revoke(token)
+            self._switches.ended(spec.job)
+            with self._lock:
+                self._live.discard(container)
 
-
-def command_line(image: Image, spec: ContainerSpec) -> Sequence[str]:
-    """Combine the image's and the request's words as ``docker run`` does; raises EntrypointError when none are left."""
-    if spec.entrypoint is not None:
-        words = [*spec.entrypoint, *(spec.arguments or ())]
-    else:
-        words = [*image.entrypoint, *(image.command if spec.arguments is None else spec.arguments)]
-    if not words or not words[0]:
-        raise EntrypointError("no command: neither the request nor the image names one", 127)
-    return words
+        container = NamespaceContainer(spec.scratch, output, launcher)
+        with self._lock:
+            self._live.add(container)
+        container.watch(when_ended)
+        return container
 
 
 class NamespaceContainer:
     """A container whose launcher runs beside it."""
 
     def __init__(
-        self,
-        scratch: Path,
-        output: Callable[[bytes], None],
-        launcher: subprocess.Popen[bytes] | None,
-        when_ended: Callable[[], None],
+        self, scratch: Path, output: Callable[[bytes], None], launcher: subprocess.Popen[bytes] | None
     ) -> None:
         self._scratch = scratch
         state = json.loads((scratch / STATE).read_text())
@@ -241,13 +248,20 @@ class NamespaceContainer:
         self._launcher = int(state["launcher"])
         self._launcher_started = int(state["launcher_started"])
         self._process = launcher
-        self._when_ended = when_ended
         self._result: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._tail = Tail(scratch / OUTPUT, output)
         self._reader = threading.Thread(target=self._tail.run, name=f"output-{self.pid}", daemon=True)
         self._reader.start()
-        threading.Thread(target=self._watch, name=f"container-{self.pid}", daemon=True).start()
+
+    def watch(self, when_ended: Callable[[NamespaceContainer], None]) -> None:
+        """Begin to wait for its end, and call ``when_ended`` then."""
+        threading.Thread(target=self._watch, args=(when_ended,), name=f"container-{self.pid}", daemon=True).start()
+
+    def leave(self) -> None:
+        """Stop following its output."""
+        self._tail.leave()
+        self._reader.join()
 
     def signal(self, number: int) -> None:
         """Send a signal to the container's PID 1."""
@@ -278,7 +292,7 @@ class NamespaceContainer:
         """Whether the kernel ended a process of it for want of memory."""
         return bool(self._result.get("out_of_memory"))
 
-    def _watch(self) -> None:
+    def _watch(self, when_ended: Callable[[NamespaceContainer], None]) -> None:
         if self._process is not None:
             self._process.wait()
         else:
@@ -289,7 +303,7 @@ class NamespaceContainer:
             self._result = _LOST
         self._tail.end()
         self._reader.join()
-        self._when_ended()
+        when_ended(self)
         self._ended.set()
 
     def _wait_for_stranger(self) -> None:

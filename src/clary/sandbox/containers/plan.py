@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PLAN = "plan.json"
 STATE = "state.json"
@@ -59,6 +61,8 @@ class Plan:
     scratch: str
     sockets: str
     """Folder with the sandbox's unix sockets; empty for a container without network."""
+    address: str
+    """IPv4 address of this host among the hosts of the job."""
     etc_hosts: str
     user_namespace: UserNamespace
     overlay: bool

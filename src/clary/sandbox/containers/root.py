@@ -113,6 +113,6 @@ def _opt_ml(plan: Plan, root: Path) -> None:
 def _inside(root: Path, path: str) -> str:
     """Return the host's path of a path inside; refuses one that would leave the root through a link or ``..``."""
     full = os.path.normpath(f"{root}/{path}")
-    if os.path.realpath(full) != os.path.join(os.path.realpath(root), os.path.relpath(full, root)).rstrip("/."):
+    if os.path.realpath(full) != os.path.normpath(f"{os.path.realpath(root)}/{path}"):
         raise OSError(f"{path} leaves the container's root")
     return full

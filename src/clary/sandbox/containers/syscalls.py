@@ -42,6 +42,7 @@ _SIOCSIFADDR = 0x8916
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _SIOCSIFNETMASK = 0x891C
+_SIOCBRADDBR = 0x89A0
 _IFF_UP = 0x1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -128,3 +129,9 @@ def raise_interface(name: str, address: str | None = None, netmask: str = "255.2
         answer = ioctl(handle, _SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
         flags = struct.unpack_from("H", answer, 16)[0]
         ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH22x", name.encode(), flags | _IFF_UP))
+
+
+def add_bridge(name: str) -> None:
+    """Make an Ethernet bridge without ports: the one kind of interface that needs no netlink."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        ioctl(handle, _SIOCBRADDBR, name.encode() + b"\0")

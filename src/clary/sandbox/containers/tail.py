@@ -5,11 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-from collections.abc import Callable
-from pathlib import Path
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 _IN_MODIFY = 0x2
 _CHUNK = 64 * 1024
+_ENDED, _LEFT = b"e", b"l"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,19 +30,24 @@ class Tail:
         if self._watch >= 0:
             _libc.inotify_add_watch(self._watch, os.fsencode(path), _IN_MODIFY)
         self._ended, self._end = os.pipe()
+        self._lock = threading.Lock()
+        self._told = False
 
     def run(self) -> None:
         """Deliver until ``end`` was called and nothing is left; then deliver b"" once."""
         readable = [self._ended] if self._watch < 0 else [self._ended, self._watch]
         # Without inotify (its instances are limited per user) the file is looked at twenty times a second.
         patience = 0.05 if self._watch < 0 else None
-        over = False
+        over = b""
         while not over:
-            over = self._ended in select.select(readable, [], [], patience)[0]
+            if self._ended in select.select(readable, [], [], patience)[0]:
+                over = os.read(self._ended, 1)
             if self._watch >= 0:
                 self._drain()
-            self._hand_on()
-        self._deliver(b"")
+            if over != _LEFT:
+                self._hand_on()
+        if over == _ENDED:
+            self._deliver(b"")
         self._file.close()
         for descriptor in (self._watch, self._ended, self._end):
             if descriptor >= 0:
@@ -45,7 +55,17 @@ class Tail:
 
     def end(self) -> None:
         """Say that nothing more will be written."""
-        os.write(self._end, b"1")
+        self._tell(_ENDED)
+
+    def leave(self) -> None:
+        """Stop delivering; a later reader goes on from here."""
+        self._tell(_LEFT)
+
+    def _tell(self, what: bytes) -> None:
+        with self._lock:
+            if not self._told:
+                self._told = True
+                os.write(self._end, what)
 
     def _drain(self) -> None:
         try:
