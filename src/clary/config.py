@@ -20,9 +20,15 @@ DEFAULT_STACK = "local"
 ENVIRONMENT = {
     "CLARY_HOME": "Folder of the local store and of local runs. Default: `~/.clary`.",
     "CLARY_STACK": "The stack to run on, unless the run, the flow or `configure()` names one.",
-    "CLARY_DEBUG": "`1` shows tracebacks of errors, as `--debug` does.",
+    "CLARY_DEBUG": "`1` shows the traceback of an error, as `--debug` does.",
 }
 """Every environment variable that a person may set, with its meaning: the source of ``docs/reference/settings.md``."""
+
+JOB_ENVIRONMENT = {
+    "CLARY_RUN": "Where the record of this job's run lies.",
+    "CLARY_ATTEMPT": "The number of this attempt, from 1.",
+}
+"""What a job's container is told by its request (``clary.runtime.pointer``)."""
 
 PROJECT_SETTINGS = {
     "stack": "The stack of this project's runs.",
