@@ -18,21 +18,17 @@ REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MADE = "<!-- Made by scripts/gen_docs.py: change the code, then run it. -->"
 INTRODUCTION = """\
 Every command takes `-o json`: stdout is then nothing but one JSON document, `{"command", "item"}` or
-`{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one JSON
-object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions` is
+`{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one
+JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions` is
 another name of `clary runs`."""
 OTHER_VARIABLES = """\
-Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of the
-AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
+Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of
+the AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
 
 
 def commands() -> str:
     """Return the page of the command line: the help of every command."""
-    parts = [
-        "# The command line",
-        MADE,
-        INTRODUCTION,
-    ]
+    parts = ["# The command line", MADE, INTRODUCTION]
     for path, command in walk(root, "clary", None):
         parts.append(f"## {path}" if path.count(" ") < 2 else f"### {path}")
         parts.append(f"```\n{command}\n```")
@@ -59,8 +55,7 @@ def settings() -> str:
         MADE,
         "## Environment variables",
         table(("variable", "meaning"), config.ENVIRONMENT),
-        (
-            OTHER_VARIABLES,
+        OTHER_VARIABLES,
         "## `[tool.clary]` in `pyproject.toml`",
         "The nearest `pyproject.toml` at or above the current folder is read. A key that nothing reads is an error.",
         table(("key", "meaning"), config.PROJECT_SETTINGS),
