@@ -19,8 +19,8 @@ MADE = "<!-- Made by scripts/gen_docs.py: change the code, then run it. -->"
 INTRODUCTION = """\
 Every command takes `-o json`: stdout is then nothing but one JSON document, `{"command", "item"}` or
 `{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one
-JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions` is
-another name of `clary runs`."""
+JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions`
+is another name of `clary runs`."""
 OTHER_VARIABLES = """\
 Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of
 the AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
