@@ -1,0 +1,105 @@
+"""One sandbox and one SageMaker stack for the end-to-end tests of a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clary import testing
+from clary.agent import service
+from clary.stacks.model import Stack
+
+if TYPE_CHECKING:
+    from clary.agent.views import RunView
+
+LAB = Path(__file__).with_name("lab")
+
+
+@dataclass
+class Lab:
+    """A stack on a sandbox, and short ways to run the lab's flows there."""
+
+    sandbox: testing.Sandbox
+    stack: Stack
+
+    def start(self, flow: str, **inputs: Any) -> RunView:
+        """Submit a flow of ``lab/flows.py``."""
+        return service.start(service.load_target(f"{LAB / 'flows.py'}:{flow}"), inputs, self.stack)
+
+    def run(self, flow: str, **inputs: Any) -> RunView:
+        """Submit a flow and wait for its end."""
+        return service.wait(self.stack, self.start(flow, **inputs).id, 60)
+
+    def logs(self, run: str) -> list[str]:
+        """Return the lines that the run's jobs have printed."""
+        return [line for _, _, line in service.logs(self.stack, run, follow=False)]
+
+    def job(self, run: RunView) -> dict[str, Any]:
+        """Return what SageMaker says of the run's latest job."""
+        found: dict[str, Any] = self.sandbox.client("sagemaker").describe_training_job(
+            TrainingJobName=run.attempts[-1].job
+        )
+        return found
+
+    def with_settings(self, **settings: Any) -> Lab:
+        """Return the lab with other defaults of the stack's job settings."""
+        from dataclasses import replace
+
+        return Lab(self.sandbox, replace(self.stack, settings={**self.stack.settings, **settings}))
+
+
+@pytest.fixture(scope="session")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("clary-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLARY_HOME", str(home))
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.delenv(name, raising=False)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def _lab(_home: Path) -> Iterator[Lab]:
+    credentials = _home / "credentials"
+    credentials.write_text("[default]\naws_access_key_id = sandbox\naws_secret_access_key = sandbox\n")
+    with testing.sandbox() as running:
+        stack = Stack(
+            name="lab",
+            type="sagemaker",
+            artifact_store=f"s3://{running.bucket}/lab",
+            region="us-east-1",
+            execution_role=running.role,
+            container_registry=running.image.split("/")[0],
+            image=running.image,
+            endpoint_url=running.endpoint,
+            credentials=f"aws-credentials-file:{credentials}",
+        )
+        yield Lab(running, stack)
+
+
+@pytest.fixture
+def lab(_lab: Lab) -> Iterator[Lab]:
+    """The worker's lab, with no fault planned and its clock at its own pace."""
+    yield _lab
+    _lab.sandbox.faults.clear()
+    _lab.sandbox.clock.speed(1)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """Wait until a condition holds and return what it gave; fails after 30 seconds."""
+    import time
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if found := condition():
+                return found
+            time.sleep(0.05)
+        pytest.fail("the condition did not come to hold within 30 s")
+
+    return wait
