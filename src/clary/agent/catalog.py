@@ -1,0 +1,152 @@
+"""Finding runs: the stack's own record is the truth; what this machine has seen of it makes that quicker."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from clary.agent import lifecycle
+from clary.agent.place import Place
+from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView
+from clary.control import database, runs
+from clary.errors import ClaryError, NotFoundError, UsageError
+from clary.ids import LENGTH, is_id
+from clary.stacks import service as stacks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clary.stacks.model import Stack
+
+_READERS = 8
+"""Runs that are read at once; a few Describes beside each other stay far below the published rates."""
+_SHOWN = 5
+
+
+def remember(view: RunView) -> RunView:
+    """Keep what was seen of a run on this machine, where that is possible, and return it."""
+    with contextlib.suppress(ClaryError), database.local().transaction() as connection:
+        runs.remember(connection, view.to_dict())
+    return view
+
+
+def newest(place: Place, *, limit: int, status: str | None) -> list[RunView]:
+    """Return up to ``limit`` runs of a stack, newest first, brought up to date; in one state, if it is named."""
+    found: list[RunView] = []
+    waiting = place.run_ids()
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="clary-runs") as pool:
+        while waiting and len(found) < limit:
+            batch, waiting = waiting[: max(limit, _READERS)], waiting[max(limit, _READERS) :]
+            known = _completed(batch, place.stack)
+            views = pool.map(lambda run: known.get(run) or _looked_at(place, run), batch)  # noqa: B023 - used at once
+            found += [view for view in views if view is not None and status in (None, view.status)]
+    return found[:limit]
+
+
+def find(prefix: str, stack: Stack | None) -> tuple[Stack, str]:
+    """Return the stack and the full id of the run whose id begins with ``prefix`` (any case).
+
+    ``stack`` limits the search. Else the runs that this machine has seen are looked at, then the stacks: the current
+    one first, then all others.
+
+    Raises NotFoundError (``run.not_found``), UsageError (``run.ambiguous``).
+    """
+    wanted = prefix.upper()
+    if stack is not None:
+        return stack, _only(prefix, [run for run in Place(stack).run_ids() if run.startswith(wanted)], [stack])
+    seen = _seen(wanted)
+    if seen is not None:
+        return seen
+    searched: list[Stack] = []
+    trouble: ClaryError | None = None
+    for candidate in _stacks():
+        try:
+            matching = [run for run in Place(candidate).run_ids() if run.startswith(wanted)]
+        except ClaryError as error:  # one stack out of reach must not hide a run of another
+            trouble = trouble or error
+            continue
+        searched.append(candidate)
+        if matching:
+            return candidate, _only(prefix, matching, searched)
+    if trouble is not None:
+        raise trouble
+    return stacks.resolve(), _only(prefix, [], searched)
+
+
+def _only(prefix: str, matching: list[str], searched: list[Stack]) -> str:
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(stack.name for stack in searched)
+    if not matching:
+        raise NotFoundError(
+            "run.not_found",
+            f"No run begins with {prefix!r} on: {names}.",
+            next_step="`clary runs list` shows the runs of a stack.",
+            field="run",
+        )
+    shown = ", ".join(matching[:_SHOWN]) + (" …" if len(matching) > _SHOWN else "")
+    raise UsageError(
+        "run.ambiguous",
+        f"{len(matching)} runs begin with {prefix!r}: {shown}",
+        next_step="Give more of the id.",
+        field="run",
+        details={"runs": matching[:20]},
+    )
+
+
+def _seen(wanted: str) -> tuple[Stack, str] | None:
+    """Return the run of that full id, if this machine has seen it on a stack that is still there."""
+    if len(wanted) != LENGTH or not is_id(wanted):
+        return None
+    try:
+        with database.local().reading() as connection:
+            row = runs.get(connection, wanted)
+        return None if row is None else (stacks.find(row.stack).stack, row.id)
+    except ClaryError:
+        return None
+
+
+def _stacks() -> Iterator[Stack]:
+    listing = stacks.listing()
+    entries = sorted(listing.entries, key=lambda entry: entry.stack.name != listing.current.value)
+    return (entry.stack for entry in entries)
+
+
+def _completed(batch: list[str], stack: Stack) -> dict[str, RunView]:
+    """Return the runs that were completed when they were last seen: that is the one state that no resume leaves."""
+    if stack.type == "local":
+        return {}  # reading them takes no longer
+    try:
+        with database.local().reading() as connection:
+            rows = [row for run in batch if (row := runs.get(connection, run)) is not None]
+    except ClaryError:
+        return {}
+    return {row.id: _view(row.view) for row in rows if row.status == "completed" and row.stack == stack.name}
+
+
+def _looked_at(place: Place, run: str) -> RunView | None:
+    """Advance a run and return it; None for one whose record is not there (it is being made, or was deleted)."""
+    try:
+        return remember(lifecycle.advance(place, run, finish=False).view)
+    except NotFoundError as error:
+        if error.code != "run.not_found":
+            raise
+        return None
+
+
+def _view(data: dict[str, Any]) -> RunView:
+    failure = data["failure"]
+    attempts = [
+        AttemptView(**{**attempt, "phases": tuple(PhaseView(**phase) for phase in attempt["phases"])})
+        for attempt in data["attempts"]
+    ]
+    return RunView(
+        **{
+            **data,
+            "failure": None if failure is None else FailureView(**{**failure, "frames": tuple(failure["frames"])}),
+            "attempts": tuple(attempts),
+            "calls": tuple(CallView(**call) for call in data["calls"]),
+            "artifacts": tuple(ArtifactView(**artifact) for artifact in data["artifacts"]),
+        }
+    )

@@ -1,0 +1,216 @@
+"""Running an attempt here, in this process, on a stack that is a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from clary.agent import output
+from clary.agent.locks import RunLock
+from clary.agent.present import call_view, run_view
+from clary.agent.specs import local_spec, store_spec
+from clary.artifacts import encode
+from clary.engine.attempt import EXIT_TRY_AGAIN, Outcome, run_attempt
+from clary.errors import ConflictError, StopRequested
+from clary.ids import new_id
+from clary.journal import records
+from clary.journal.state import RunState
+from clary.journal.writer import append
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from clary.agent.place import Place
+    from clary.agent.targets import FlowTarget
+    from clary.agent.views import Observer, RunView
+    from clary.journal.log import Log
+    from clary.journal.records import Record
+
+_DIED = "The process that ran it has died."
+_raised: dict[str, BaseException] = {}
+"""What the last run of this process raised, by run: in the same process a person gets the exception itself."""
+
+
+def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
+    """Record a new run and run it here to its end.
+
+    Raises SerializationError for an input that cannot be kept (nothing is recorded then), KeyboardInterrupt after the
+    run was recorded as stopped.
+    """
+    encoded = {name: encode(value, place.store) for name, value in inputs.items()}
+    run = new_id()
+    spec = store_spec(place.store, local_spec(place.stack, target))
+    first = [
+        records.created(run, flow=target.flow.name, stack=place.stack.name, spec=spec, inputs=encoded, by=who()),
+        records.attempt(1, job=None, request=None, spec=spec),
+    ]
+    lock = RunLock(place.stack.artifact_store, run)
+    lock.acquire()  # before the run is recorded: whoever finds it must not take it for dead
+    try:
+        state = RunState()
+        with place.log(run) as log:
+            append(log, state, lambda _: first)
+            return _run(place, log, state, target, observer)
+    finally:
+        lock.release()
+
+
+def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer: Observer | None) -> RunView:
+    """Run a new attempt of a run here.
+
+    Raises ConflictError: ``run.is_live`` when a living process has the run, ``run.is_completed``.
+    """
+    refuse_completed(place.read(run))
+    lock = RunLock(place.stack.artifact_store, run)
+    if not lock.acquire():
+        raise is_live(run)
+    try:
+        spec, state = store_spec(place.store, local_spec(place.stack, target)), RunState()
+
+        def claim(now: RunState) -> list[Record]:
+            refuse_completed(now)
+            number = max(now.attempts, default=0)
+            before = [] if now.settled else [_interrupted(number, _DIED)]
+            return [*before, records.attempt(number + 1, job=None, request=None, spec=spec, on_change=on_change)]
+
+        with place.log(run) as log:
+            append(log, state, claim)
+            return _run(place, log, state, target, observer)
+    finally:
+        lock.release()
+
+
+def mark_dead(place: Place, run: str) -> RunState:
+    """Bring a run up to date: one that seems to be under way, and whose lock nobody holds, was interrupted."""
+    place.read(run)  # which refuses an unknown run before anything is made for it
+    state = RunState()
+
+    def ended(now: RunState) -> list[Record] | None:
+        if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).owner() is not None:
+            return None
+        return [_interrupted(now.attempt.number, _DIED)]
+
+    with place.log(run) as log:
+        append(log, state, ended)
+    return state
+
+
+def stop(place: Place, run: str) -> RunState:
+    """Ask the process of a run to stop, if it lives."""
+    state = mark_dead(place, run)
+    if state.settled:
+        return state
+    with place.log(run) as log:
+        append(log, state, lambda now: None if now.settled else [records.stop_requested(who())])
+    owner = RunLock(place.stack.artifact_store, run).owner()
+    if owner is not None and owner != os.getpid():
+        try:
+            os.kill(owner, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it has just ended by itself
+    return state
+
+
+def raised(run: str) -> BaseException | None:
+    """Return what a run in this very process raised, if it was the last one."""
+    return _raised.get(run)
+
+
+def is_live(run: str) -> ConflictError:
+    """Return the error for a run that is under way."""
+    return ConflictError(
+        "run.is_live",
+        f"Run {run} is under way.",
+        next_step=f"Follow it: clary runs logs {run} -f. To begin anew from its record, stop it first.",
+        field="run",
+        details={"run": run},
+    )
+
+
+def refuse_completed(state: RunState) -> None:
+    """Raise ConflictError (``run.is_completed``) for a run that has its result."""
+    if state.status == "completed":
+        raise ConflictError(
+            "run.is_completed",
+            f"Run {state.run} is completed: there is nothing left to go on with.",
+            next_step=f"See it: clary runs show {state.run}. Start another: clary run.",
+            field="run",
+        )
+
+
+def who() -> str:
+    """Return who does something, for the record: the user's and the machine's names."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no name for this user id
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: Observer | None) -> RunView:
+    attempt = max(state.attempts)
+    if observer is not None:
+        observer.submitted(run_view(state, place.store))
+        for record in state.calls.values():
+            observer.call(call_view(record, place.store))
+
+    def told(record: Record) -> None:
+        if observer is not None:
+            with output.not_kept():
+                observer.call(call_view(record, place.store, attempt=attempt))
+
+    with output.kept_output(output.output_file(place.stack.artifact_store, state.run)), _orderly_stop():
+        outcome = run_attempt(log, place.store, lambda _: target.flow, attempt, host=socket.gethostname(), on_call=told)
+    _raised.clear()
+    if outcome.error is not None and outcome.status == "failed":
+        _raised[state.run] = outcome.error
+    if outcome.exit_code == EXIT_TRY_AGAIN and outcome.error is not None:
+        raise outcome.error
+    return run_view(_closed(log, state, attempt, outcome), place.store)
+
+
+def _closed(log: Log, state: RunState, attempt: int, outcome: Outcome) -> RunState:
+    """Record the end of an attempt that a signal ended, which the attempt itself does not."""
+
+    def ended(now: RunState) -> list[Record] | None:
+        if now.settled or outcome.status != "interrupted":
+            return None
+        return [_interrupted(attempt, f"{outcome.error}.")]
+
+    append(log, state, ended)
+    return state
+
+
+def _interrupted(attempt: int, summary: str) -> Record:
+    failure = {
+        "cause": "interrupted",
+        "summary": summary,
+        "next_step": "Go on where it was: clary runs resume. Recorded checkpoints do not run again.",
+        "retry": "yes",
+    }
+    return records.attempt_ended(attempt, "interrupted", failure)
+
+
+@contextmanager
+def _orderly_stop() -> Iterator[None]:
+    """Turn SIGTERM into an orderly end, where this thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop_now(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise StopRequested("the process was asked to end (SIGTERM)")
+
+    before = signal.signal(signal.SIGTERM, stop_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,129 @@
+"""A stack, opened: its artifact store, the logs of its runs, and its way to AWS."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.errors import NotFoundError
+from clary.ids import is_id
+from clary.journal.log import ObjectLog
+from clary.journal.state import RunState, fold
+from clary.objects import open_store
+from clary.stacks.model import LOCAL, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clary.journal.log import Log
+    from clary.objects import ObjectStore
+    from clary.sagemaker.session import Aws
+
+_CREDENTIALS_LIFE = timedelta(minutes=5)
+
+
+class Place:
+    """Where a stack's runs are kept and run. Nothing is opened before it is used; safe from any thread."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.local = stack.type == LOCAL
+
+    @functools.cached_property
+    def aws(self) -> Aws:
+        """The stack's way to AWS."""
+        from clary.sagemaker.session import Aws
+
+        return Aws(self.stack.region, endpoint_url=self.stack.endpoint_url, credentials=self.stack.credentials)
+
+    @functools.cached_property
+    def s3_endpoint(self) -> str:
+        """The S3 endpoint that botocore resolves: partition, FIPS and overrides included."""
+        return self.aws.resolved_endpoint("s3")
+
+    @functools.cached_property
+    def store(self) -> ObjectStore:
+        """The artifact store."""
+        if self.local:
+            return open_store(self.stack.artifact_store)
+        return open_store(
+            self.stack.artifact_store,
+            region=self.aws.region,
+            endpoint=self.s3_endpoint,
+            credentials=_provider(self.aws.credentials()),
+        )
+
+    @property
+    def root(self) -> str:
+        """The artifact store's root, without a trailing slash."""
+        return self.stack.artifact_store.rstrip("/")
+
+    @property
+    def journal(self) -> Path:
+        """The file of a local stack's logs."""
+        return Path(self.stack.artifact_store) / "journal.db"
+
+    @contextmanager
+    def log(self, run: str) -> Iterator[Log]:
+        """Open the log of a run; raises NotFoundError (``run.not_found``) for what is no run's id."""
+        if not is_id(run):
+            raise self.no_run(run)
+        if not self.local:
+            yield ObjectLog(self.store, run)
+            return
+        from clary.journal.sqlite import SqliteLog
+
+        log = SqliteLog(self.journal, run)
+        try:
+            yield log
+        finally:
+            log.close()
+
+    def read(self, run: str) -> RunState:
+        """Return the state of a run; raises NotFoundError (``run.not_found``) when the stack has none of that id."""
+        if self.local and not self.journal.exists():
+            raise self.no_run(run)
+        with self.log(run) as log:
+            state = fold(log.read())
+        if state.status == "absent":
+            raise self.no_run(run)
+        return state
+
+    def run_ids(self) -> list[str]:
+        """Return the ids of all runs, newest first."""
+        if self.local:
+            from clary.journal.sqlite import run_ids
+
+            return run_ids(self.journal)
+        return sorted((name for name in self.store.folders("runs") if is_id(name)), reverse=True)
+
+    def no_run(self, run: str) -> NotFoundError:
+        """Return the error for a run that this stack does not have."""
+        return NotFoundError(
+            "run.not_found",
+            f"The stack {self.stack.name!r} has no run {run!r}.",
+            next_step="`clary runs list` shows its runs; name another stack with --stack.",
+            field="run",
+            details={"run": run, "stack": self.stack.name},
+        )
+
+
+def _provider(credentials: Any) -> Callable[[], dict[str, Any]]:
+    """Return what gives the object-store client botocore's credentials, asked again every few minutes.
+
+    botocore renews them in time by itself, at least ten minutes before they expire.
+    """
+
+    def give() -> dict[str, Any]:
+        frozen = credentials.get_frozen_credentials()
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_LIFE,
+        }
+
+    return give

@@ -1,0 +1,148 @@
+"""From a flow and a stack to one whole, checked request. Nothing here calls AWS: what is wrong is said before."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clary import config
+from clary.agent.specs import VERSION, named
+from clary.code import snapshot
+from clary.errors import ConfigError, UsageError, ValidationError
+from clary.runtime import tree
+from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
+
+if TYPE_CHECKING:
+    from clary.agent.place import Place
+    from clary.agent.targets import FlowTarget
+    from clary.code.snapshot import Snapshot
+    from clary.journal.records import Record
+    from clary.runtime.tree import RuntimeTree
+    from clary.sagemaker.settings import JobSettings
+
+START = ("python3", "/opt/ml/input/data/runtime/start.py")
+"""The job's entry point, in the runtime's channel."""
+_PYTHON_IMAGE = re.compile(r"/python:(\d+\.\d+)")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One attempt, planned: what it runs, and the request that asks for its job."""
+
+    spec: Record
+    name: Record
+    """How the log names the spec."""
+    job: str
+    request: Record
+    code: Snapshot
+    runtime: RuntimeTree
+    warnings: tuple[str, ...]
+
+
+def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
+    """Plan an attempt.
+
+    Raises UsageError (``submit.no_project``, those of ``clary.code``), ConfigError (``submit.no_image``,
+    ``sagemaker.no_role``, ``runtime.client_unavailable``), ValidationError (``submit.network_isolation``,
+    ``settings.invalid``, ``code.too_large``, ``sagemaker.invalid_request`` with every finding).
+    """
+    from clary.sagemaker import requests, settings
+    from clary.sagemaker.validation import check
+
+    stack = place.stack
+    image = target.flow.options.image or stack.image
+    if image is None:
+        raise _no_image(place)
+    role = {"execution_role": stack.execution_role}
+    wanted = settings.settings_from(role, stack.settings, target.flow.options.settings)
+    if wanted.enable_network_isolation:
+        raise _isolated()
+    python = found[1] if (found := _PYTHON_IMAGE.search(image)) else tree.Target.python
+    code = snapshot.take(_project_root(target), config.home() / "code")
+    runtime = tree.build(tree.Target(python=python), config.home())
+    spec = _spec(place, target, code, runtime, python, wanted)
+    job = requests.job_name(target.flow.name, run, attempt)
+    request = requests.training_request(
+        job,
+        wanted,
+        requests.JobCode(
+            image=image,
+            output_s3_uri=f"{place.root}/runs/{run}/output",
+            entrypoint=START,
+            channels=(
+                ("runtime", f"{place.root}/{runtime.prefix}/"),
+                ("code", f"{place.root}/{code.key}"),
+            ),
+            environment=pointer(place, run, attempt),
+        ),
+    )
+    warnings = tuple(f"{finding.message} {finding.next_step}" for finding in check("CreateTrainingJob", request))
+    return Plan(spec, named(spec), job, request, code, runtime, warnings)
+
+
+def again(previous: Record, flow: str, run: str, attempt: int) -> tuple[str, Record]:
+    """Return the name and the request of a further attempt that runs just what an earlier one ran."""
+    from clary.sagemaker import requests
+
+    job = requests.job_name(flow, run, attempt)
+    environment = {**previous["Environment"], ATTEMPT_VARIABLE: str(attempt)}
+    return job, {**previous, "TrainingJobName": job, "Environment": environment}
+
+
+def pointer(place: Place, run: str, attempt: int) -> dict[str, str]:
+    """Return the variables by which a job finds its run, and by which a job is known to be ours."""
+    where = Pointer(place.root, run, place.aws.region, place.s3_endpoint)
+    return {RUN_VARIABLE: str(where), ATTEMPT_VARIABLE: str(attempt)}
+
+
+def pointer_of(request: Record) -> dict[str, str]:
+    """Return the pointer that a stored request carries."""
+    return {name: request["Environment"][name] for name in (RUN_VARIABLE, ATTEMPT_VARIABLE)}
+
+
+def _spec(
+    place: Place, target: FlowTarget, code: Snapshot, runtime: RuntimeTree, python: str, wanted: JobSettings
+) -> Record:
+    settings = asdict(wanted)
+    environment = settings.pop("environment")
+    return {
+        "v": VERSION,
+        "flow": target.spec,
+        "code": code.digest,
+        "runtime": runtime.digest,
+        "python": python,
+        "store": {"root": place.root, "region": place.aws.region, "endpoint": place.s3_endpoint},
+        "settings": settings,
+        "environment": environment,
+    }
+
+
+def _project_root(target: FlowTarget) -> Path:
+    if target.project is None:
+        raise UsageError(
+            "submit.no_project",
+            f"The flow {target.flow.name} is in no file, so there is no code to send.",
+            next_step="Put it in a .py file; on the stack 'local' it runs as it is.",
+        )
+    return target.project.root
+
+
+def _no_image(place: Place) -> ConfigError:
+    return ConfigError(
+        "submit.no_image",
+        f"Neither the flow nor the stack {place.stack.name!r} names an image.",
+        next_step="Name one with Python 3.11 or newer: @flow(image=…), or create the stack with --image.",
+        field="image",
+    )
+
+
+def _isolated() -> ValidationError:
+    return ValidationError(
+        "submit.network_isolation",
+        "A flow cannot run under network isolation: it could reach neither its record in S3 nor its credentials.",
+        next_step="Use private subnets with an S3 gateway endpoint instead (subnets, security_group_ids), or a plain "
+        "job definition, which needs no record.",
+        field="enable_network_isolation",
+    )

@@ -1,0 +1,130 @@
+"""From the record of a run, and what SageMaker says of its job, to what a person is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clary.agent.views import (
+    ArtifactView,
+    AttemptView,
+    CallView,
+    FailureView,
+    PhaseView,
+    RunView,
+)
+from clary.artifacts import preview
+from clary.journal import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clary.journal.records import Record
+    from clary.journal.state import Attempt, RunState
+    from clary.objects import ObjectStore
+
+_STARTED = frozenset({"running", "stopping"})
+_RETRY = {"out_of_memory": "no", "user_code": "no", "permission": "no", "image": "no", "time_limit": "no"}
+
+
+def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | None = None) -> RunView:
+    """Return the view of a run.
+
+    Args:
+        state: the folded log.
+        store: where its values lie.
+        jobs: what was just seen of the attempts' jobs (``job_record``), newer than what the log holds.
+    """
+    jobs = jobs or {}
+    return RunView(
+        id=state.run,
+        flow=state.flow,
+        stack=state.stack,
+        status=_status(state, jobs),
+        created=state.created_at,
+        started=state.started_at,
+        ended=state.ended_at,
+        inputs={name: preview(value) for name, value in state.inputs.items()},
+        result=None if state.output is None else preview(state.output),
+        failure=None if state.failure is None or not state.settled else failure_view(state.failure),
+        attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
+        calls=tuple(call_view(record, store) for record in state.calls.values()),
+        artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
+    )
+
+
+def call_view(record: Record, store: ObjectStore, *, attempt: int | None = None) -> CallView:
+    """Return the view of a recorded call; ``attempt`` for one that comes straight from the engine."""
+    failed = record["kind"] == records.CALL_FAILED
+    output: Record = record.get("output", {})
+    return CallView(
+        path=record["path"],
+        name=record["name"],
+        status="failed" if failed else "completed",
+        attempt=record["attempt"] if attempt is None else attempt,
+        started=record["started"],
+        ended=record["ended"],
+        artifact=store.url(output["at"]) if "at" in output else None,
+        preview=f"{record['error']['type']}: {record['error']['message']}" if failed else preview(output),
+    )
+
+
+def failure_view(failure: Record) -> FailureView:
+    """Return the view of a failure: the flow's own record of it, or what an observer made of a job's end."""
+    cause = failure.get("cause", "internal")
+    if "error" in failure:
+        error = failure["error"]
+        return FailureView(
+            cause=cause,
+            summary=f"{error['type']}: {error['message']}",
+            next_step=error.get("next_step")
+            or "Mend the code, then go on where the run was: clary runs resume. Recorded checkpoints do not run again.",
+            retry=_RETRY.get(cause, "yes"),
+            frames=tuple(error.get("frames", ())),
+        )
+    return FailureView(
+        cause=cause,
+        summary=failure.get("summary", "The run ended without saying why."),
+        next_step=failure.get("next_step", "Go on where it was: clary runs resume."),
+        retry=str(failure.get("retry", _RETRY.get(cause, "yes"))),
+        frames=tuple(failure.get("frames", ())),
+        exit_code=failure.get("exit_code"),
+    )
+
+
+def phase_views(job: Record) -> tuple[PhaseView, ...]:
+    """Return the phases of a job's record."""
+    return tuple(PhaseView(**phase) for phase in job.get("phases", ()))
+
+
+def _status(state: RunState, jobs: Mapping[int, Record]) -> str:
+    """Return the run's status; before the job has opened the log, what SageMaker does for it tells more."""
+    attempt = state.attempt
+    job = jobs.get(attempt.number) if attempt is not None else None
+    if state.status == "submitted" and job is not None and job.get("status") == "InProgress":
+        return "starting"
+    return state.status
+
+
+def _attempt_view(attempt: Attempt, job: Record | None) -> AttemptView:
+    job = job or attempt.job_view or {}
+    if attempt.outcome is not None:
+        status = attempt.outcome
+    elif attempt.opened_at is not None:
+        status = "running"
+    else:
+        status = "starting" if job.get("status") == "InProgress" else "submitted"
+    seconds: Any = job.get("billable_seconds")
+    return AttemptView(
+        number=attempt.number,
+        status=status,
+        job=attempt.job,
+        started=attempt.opened_at or attempt.claimed_at,
+        ended=attempt.ended_at,
+        billable_seconds=seconds,
+        phases=phase_views(job),
+    )
+
+
+def _artifact_view(record: Record, store: ObjectStore) -> ArtifactView:
+    value: Record = record["value"]
+    return ArtifactView(name=record["name"], location=store.url(value["at"]), type=value["t"], size=value.get("n"))

@@ -1,0 +1,222 @@
+"""What can be done with flows and runs: the one door for Python and the command line (and later the API).
+
+Each function takes the stack it works on. Runs on a ``local`` stack happen in the calling process; all others are jobs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.agent import catalog, lifecycle, local, observe
+from clary.agent.place import Place
+from clary.agent.specs import read_spec
+from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
+from clary.code.project import find_project
+from clary.errors import ConflictError, NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
+from clary.stacks.model import LOCAL, Stack
+from clary.stacks.service import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from clary.agent.views import Observer, RunView
+    from clary.journal.state import RunState
+
+__all__ = [
+    "FlowTarget",
+    "choose_stack",
+    "find_run",
+    "follow",
+    "get_run",
+    "list_runs",
+    "load_target",
+    "logs",
+    "result",
+    "resume",
+    "start",
+    "stop",
+    "target_of",
+    "wait",
+]
+
+
+def choose_stack(explicit: str | None = None, flow: str | None = None) -> Stack:
+    """Return the stack that a run uses: named for it, else by the flow's decorator, else the current one.
+
+    Raises NotFoundError (``stack.not_found``).
+    """
+    if explicit == LOCAL:
+        return resolve(LOCAL)
+    return resolve(explicit, flow)
+
+
+def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observer: Observer | None = None) -> RunView:
+    """Start a run. A local one is over when this returns; of any other the job has been asked for.
+
+    Raises UsageError for inputs that do not fit, SerializationError for one that cannot be kept, and whatever makes a
+    submission impossible, before anything is uploaded.
+    """
+    bound = target.flow.bind(inputs)
+    place = Place(stack)
+    if place.local:
+        return catalog.remember(local.start(place, target, bound, observer))
+    from clary.agent import submit
+
+    return catalog.remember(submit.start(place, target, bound, observer))
+
+
+def follow(stack: Stack, run_id: str, observer: Observer) -> RunView:
+    """Tell an observer what happens to a run until nothing runs for it any more, and return it as it ended."""
+    return catalog.remember(observe.follow(Place(stack), run_id, observer))
+
+
+def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None) -> list[RunView]:
+    """Return up to ``limit`` runs of a stack (a colleague's too), newest first; in one state, if it is named."""
+    return catalog.newest(Place(stack), limit=limit, status=status)
+
+
+def get_run(stack: Stack, run_id: str) -> RunView:
+    """Return a run, brought up to date; raises NotFoundError (``run.not_found``)."""
+    return catalog.remember(lifecycle.advance(Place(stack), run_id).view)
+
+
+def find_run(prefix: str, stack: Stack | None = None) -> tuple[Stack, str]:
+    """Return the stack and the full id of the run whose id begins with ``prefix``.
+
+    Raises NotFoundError (``run.not_found``), UsageError (``run.ambiguous``).
+    """
+    return catalog.find(prefix, stack)
+
+
+def logs(stack: Stack, run_id: str, *, follow: bool = False) -> Iterator[tuple[str, float, str]]:
+    """Yield a run's output, all attempts in order, as (host, epoch seconds, line); with ``follow`` until it ends."""
+    return observe.lines(Place(stack), run_id, follow=follow)
+
+
+def stop(stack: Stack, run_id: str) -> RunView:
+    """Ask a run to stop; it is ``stopping`` until its job is known to be gone. One that is over stays as it is."""
+    return catalog.remember(lifecycle.request_stop(Place(stack), run_id).view)
+
+
+def resume(
+    stack: Stack,
+    run_id: str,
+    *,
+    on_change: str = "error",
+    observer: Observer | None = None,
+    flow: FlowTarget | None = None,
+) -> RunView:
+    """Go on with a run that ended without a result, under the same id; what is recorded does not run again.
+
+    Args:
+        stack: where the run is kept.
+        run_id: of the run.
+        on_change: a recorded call whose source has changed: ``error``, ``rerun`` it, or ``accept`` its result.
+        observer: told what happens.
+        flow: the flow, with its code as it is now; None looks for it where the record says, below the folder that
+            a local run came from or the project of the current folder. A job whose project is not here runs the
+            code that it ran before.
+
+    Raises ConflictError (``run.is_live``, ``run.is_completed``), NotFoundError (``run.not_found``,
+    ``run.project_not_found``).
+    """
+    place = Place(stack)
+    state = place.read(run_id)
+    local.refuse_completed(state)
+    target = flow or _target(place, state)
+    if place.local:
+        if target is None:
+            raise _no_project(state)
+        return catalog.remember(local.resume(place, run_id, target, on_change, observer))
+    from clary.agent import submit
+
+    if target is None and observer is not None:
+        observer.note("The flow's file is not in this project: the code of the last attempt runs again.")
+    return catalog.remember(submit.resume(place, run_id, target, on_change, observer))
+
+
+def wait(stack: Stack, run_id: str, timeout: float | None = None) -> RunView:
+    """Wait until nothing runs for a run any more; raises RunTimeoutError (``run.wait_timeout``) after ``timeout`` s."""
+    ended = observe.wait(Place(stack), run_id, timeout)
+    if ended is None:
+        raise RunTimeoutError(
+            "run.wait_timeout",
+            f"Run {run_id} has not ended within {timeout:g} seconds; it goes on.",
+            next_step=f"Wait again: clary runs wait {run_id}. See what it does: clary runs logs {run_id} -f.",
+        )
+    return catalog.remember(ended)
+
+
+def result(stack: Stack, run_id: str) -> Any:
+    """Return the value of a completed run.
+
+    Raises what the flow raised (on a local stack), RunFailedError, RunStoppedError; ConflictError (``run.is_live``) for
+    a run that is not over.
+    """
+    from clary.artifacts import decode
+
+    place = Place(stack)
+    state = place.read(run_id)
+    if state.status == "completed" and state.output is not None:
+        return decode(state.output, place.store)
+    if not state.settled:
+        raise local.is_live(run_id)
+    raised = local.raised(run_id) if place.local else None
+    if raised is not None:
+        raise raised
+    raise _failure_of(place, state)
+
+
+def _failure_of(place: Place, state: RunState) -> BaseException:
+    from clary.agent.present import failure_view
+    from clary.engine.failure import rebuild
+
+    if state.status == "stopped":
+        return RunStoppedError(
+            "run.stopped",
+            f"Run {state.run} was stopped.",
+            next_step=f"Go on where it was: clary runs resume {state.run}.",
+            details={"run": state.run},
+        )
+    shown = failure_view(state.failure or {})
+    error = RunFailedError(
+        f"run.{state.status}",
+        f"Run {state.run} {state.status.replace('_', ' ')}: {shown.summary}",
+        next_step=shown.next_step,
+        details={"run": state.run, "cause": shown.cause, "frames": list(shown.frames)},
+    )
+    if state.failure is None or "error" not in state.failure:
+        return error
+    theirs = rebuild(state.failure["error"], place.store)
+    if place.local:
+        return theirs
+    error.__cause__ = theirs
+    return error
+
+
+def _target(place: Place, state: RunState) -> FlowTarget | None:
+    """Return the flow of a run from this machine's files; None when they do not hold it."""
+    named = state.attempt.spec if state.attempt is not None else state.spec
+    spec = read_spec(place.store, named["digest"]) if place.local else None
+    path = spec.get("path") if spec is not None else None
+    root = Path(path) if path else find_project(Path.cwd() / "_").root
+    file = named["flow"].get("file")
+    if file is not None and not (root / file).is_file():
+        return None
+    try:
+        return reload_target(root, named["flow"])
+    except UsageError as error:
+        if file is None and error.code == "target.import_failed" and error.details.get("line") is None:
+            return None  # a module that is nowhere here
+        raise
+
+
+def _no_project(state: RunState) -> NotFoundError | ConflictError:
+    named = state.spec["flow"]
+    return NotFoundError(
+        "run.project_not_found",
+        f"The flow of run {state.run} is not where it was: {named.get('file') or named.get('module')}.",
+        next_step="Run the command in the project's folder, or put the file back.",
+        field="run",
+    )

@@ -1,0 +1,169 @@
+"""Submitting: check, upload what is missing, record, then ask for the job. Intent is on record before any effect.
+
+For an unchanged project that is five requests in three round trips: three looks (code, runtime, spec), side by side;
+the record; CreateTrainingJob. The looks are never saved by remembering uploads: a remembered object may be gone, and
+the job would find that out after minutes; side by side they cost one round trip whether there is one of them or three.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.agent import lifecycle
+from clary.agent.local import is_live, refuse_completed, who
+from clary.agent.planning import Plan, again, plan
+from clary.agent.present import run_view
+from clary.agent.specs import spec_bytes, spec_key
+from clary.artifacts import encode
+from clary.code.select import megabytes
+from clary.errors import UsageError
+from clary.ids import new_id
+from clary.journal import records
+from clary.journal.records import new_entry
+from clary.journal.state import RunState
+from clary.journal.writer import append, store
+from clary.objects import open_store
+from clary.runtime.tree import MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clary.agent.place import Place
+    from clary.agent.targets import FlowTarget
+    from clary.agent.views import Observer, RunView
+    from clary.journal.records import Record
+    from clary.objects import ObjectStore
+
+_UPLOADERS = 16
+"""Objects that are stored at once."""
+
+
+def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
+    """Record a new run and ask for its job; return when SageMaker has taken the request.
+
+    Raises what ``plan`` raises and SerializationError for an input that cannot be kept, before anything is stored;
+    then NotFoundError (``store.bucket_not_found``), AwsError and its kin.
+    """
+    run = new_id()
+    with tempfile.TemporaryDirectory(prefix="clary-") as staging:
+        staged = open_store(staging)
+        encoded = {name: encode(value, staged) for name, value in inputs.items()}
+        planned = plan(place, target, run, 1)
+        _tell(observer, planned)
+        _upload(place.store, planned, staged, observer)
+    created = records.created(
+        run, flow=target.flow.name, stack=place.stack.name, spec=planned.name, inputs=encoded, by=who()
+    )
+    state = RunState()
+    with place.log(run) as log:
+        entry = new_entry(1, [created, _claim(planned, 1)])
+        store(log, entry)  # the id is new: nobody else writes at this number
+        state.apply(entry)
+        if observer is not None:
+            observer.submitted(run_view(state, place.store))
+        return lifecycle.send(place, log, state, observer).view
+
+
+def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, observer: Observer | None) -> RunView:
+    """Ask for a job that goes on with a run: with the project's code as it is now, or, without a target, with the
+    code of the attempt before.
+
+    Raises ConflictError: ``run.is_live`` for a run that is under way, or that somebody else has just resumed,
+    ``run.is_completed``; UsageError ``run.never_submitted``; and what ``start`` raises.
+    """
+    seen = lifecycle.advance(place, run)
+    refuse_completed(seen.state)
+    if not seen.state.settled:
+        raise is_live(run)
+    number = max(seen.state.attempts, default=0) + 1
+    if target is None:
+        record = _same_again(seen.state, number, on_change)
+    else:
+        planned = plan(place, target, run, number)
+        _tell(observer, planned)
+        if observer is not None and planned.name["code"] != seen.state.spec.get("code"):
+            observer.note("The project's code has changed since the run was submitted; the new code runs.")
+        _upload(place.store, planned, None, observer)
+        record = _claim(planned, number, on_change)
+    state = seen.state
+
+    def claim(now: RunState) -> list[Record]:
+        refuse_completed(now)
+        if not now.settled or number in now.attempts:
+            raise is_live(run)
+        return [record]
+
+    with place.log(run) as log:
+        append(log, state, claim)
+        if observer is not None:
+            observer.submitted(run_view(state, place.store))
+        return lifecycle.send(place, log, state, observer).view
+
+
+def _claim(planned: Plan, number: int, on_change: str = "error") -> Record:
+    return records.attempt(number, job=planned.job, request=planned.request, spec=planned.name, on_change=on_change)
+
+
+def _same_again(state: RunState, number: int, on_change: str) -> Record:
+    before = state.attempt
+    if before is None or before.request is None:
+        raise UsageError(
+            "run.never_submitted",
+            f"Run {state.run} has no attempt whose code could run again.",
+            next_step="Resume it in the project's folder.",
+            field="run",
+        )
+    job, request = again(before.request, state.flow, state.run, number)
+    return records.attempt(number, job=job, request=request, spec=before.spec, on_change=on_change)
+
+
+def _tell(observer: Observer | None, planned: Plan) -> None:
+    if observer is None:
+        return
+    for warning in planned.warnings:
+        observer.note(warning)
+    withheld = planned.code.selection.withheld
+    if withheld:
+        observer.note(f"Not sent, for they may hold secrets: {', '.join(withheld[:5])}{' …' if withheld[5:] else ''}")
+
+
+def _upload(store: ObjectStore, planned: Plan, staged: ObjectStore | None, observer: Observer | None) -> None:
+    """Store what is not there yet. The spec goes first and alone: a bucket that is missing shows before any upload."""
+    spec, marker = spec_key(planned.name["digest"]), f"{planned.runtime.prefix}/{MANIFEST}"
+    with ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="clary-upload") as pool:
+        has_spec, has_code, has_runtime = pool.map(
+            lambda key: store.size(key) is not None, (spec, planned.code.key, marker)
+        )
+        if not has_spec:
+            store.put(spec, spec_bytes(planned.spec))
+        jobs: list[Callable[[], object]] = []
+        if not has_code:
+            jobs.append(lambda: _upload_code(store, planned, observer))
+        if not has_runtime:
+            if observer is not None:
+                observer.note(f"Uploading Clary's runtime for the job, {megabytes(planned.runtime.size)}, once.")
+            folder, prefix = planned.runtime.folder, planned.runtime.prefix
+            jobs += [_put(store, f"{prefix}/{path}", folder / path) for path in planned.runtime.files]
+        if staged is not None:
+            jobs += [_put(store, key, Path(staged.root) / key) for key in staged.keys("values")]
+        for done in [pool.submit(job) for job in jobs]:
+            done.result()
+    if not has_runtime:
+        store.put_file(marker, planned.runtime.folder / MANIFEST)  # last: it says that the tree is whole
+
+
+def _put(store: ObjectStore, key: str, file: Path) -> Callable[[], object]:
+    return lambda: store.put_file(key, file)
+
+
+def _upload_code(store: ObjectStore, planned: Plan, observer: Observer | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="clary-") as folder:
+        archive = Path(folder) / "code.tar.gz"
+        planned.code.pack(archive)
+        if observer is not None:
+            files = len(planned.code.selection.files)
+            observer.note(f"Uploading the project's code: {files} files, {megabytes(archive.stat().st_size)} packed.")
+        store.put_file(planned.code.key, archive)
