@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from clary.cli import format as human
 from clary.cli import output, state
 from clary.cli.commands import Group, nearest
 from clary.cli.output import say
-from clary.errors import NotFoundError, SandboxError, UsageError
+from clary.errors import SandboxError, UsageError
 from clary.sandbox import api
 from clary.stacks import rules, service
 from clary.stacks.model import SANDBOX
@@ -65,6 +66,7 @@ def start(
 
     Without --detach it runs here until Ctrl-C. The lines it prints point the AWS CLI, boto3 and other SDKs at it.
     """
+    config.home()  # made here with its own mode, before the sandbox makes folders in it
     wanted = [*(line for file in files for line in requirements_of(file)), *packages]
     if detach:
         started = api.start(port=port, data=data, detach=True, requirements=wanted, clock_speed=clock_speed)
@@ -143,8 +145,22 @@ def running_place() -> rules.Place:
             raise
         if not state.current().json:
             click.echo("Starting the sandbox…", err=True)
+        config.home()
         found = api.start(detach=True)
     return _place(found)
+
+
+def refresh_stacks(place: rules.Place) -> None:
+    """Point every stack made with ``--type sandbox`` at the running sandbox, and make the stack ``sandbox`` if need be.
+
+    A sandbox may come back on another port; its stacks are known by the credentials file that only they name.
+    """
+    found = {entry.stack.name: entry.stack for entry in service.listing().entries}
+    for kept in found.values():
+        if kept.credentials == place.credentials and kept.endpoint_url != place.endpoint_url:
+            service.refresh(dataclasses.replace(kept, endpoint_url=place.endpoint_url))
+    if SANDBOX not in found:
+        service.refresh(rules.build(rules.Draft(SANDBOX, SANDBOX), folder=config.home(), place=place))
 
 
 def requirements_of(file: Path) -> list[str]:
@@ -181,8 +197,8 @@ def _serve_here(port: int, data: Path | None, wanted: list[str], clock_speed: fl
 
 
 def _announce(found: dict[str, Any], *, detached: bool) -> None:
-    """Bring the stack ``sandbox`` up to date, then print where the sandbox is and how to use it."""
-    _refresh_stack(_place(found))
+    """Bring the sandbox's stacks up to date, then print where the sandbox is and how to use it."""
+    refresh_stacks(_place(found))
     output.item(found, lambda: _print_started(found, detached=detached))
 
 
@@ -211,16 +227,6 @@ def _write_credentials(environment: dict[str, str]) -> Path:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         content.write(file)
     return path
-
-
-def _refresh_stack(place: rules.Place) -> None:
-    try:
-        kept = service.find(SANDBOX).stack
-    except NotFoundError:
-        draft = rules.Draft(SANDBOX, SANDBOX)
-    else:
-        draft = rules.Draft(SANDBOX, SANDBOX, image=kept.image, instance_type=kept.settings.get("instance_type"))
-    service.refresh(rules.build(draft, folder=config.home(), place=place))
 
 
 def _check_kind(kind: str) -> None:

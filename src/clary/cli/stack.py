@@ -47,9 +47,11 @@ def create(name: str, type_: str, no_activate: bool, no_verify: bool, **options:
     place = None
     if type_ == SANDBOX:
         service.check_new(draft)
-        from clary.cli.sandbox import running_place
+        from clary.cli.sandbox import refresh_stacks, running_place
 
         place = running_place()
+        if name != SANDBOX:
+            refresh_stacks(place)
     created = service.create(draft, activate=not no_activate, verify=None if no_verify else _verify, place=place)
     for warning in created.warnings:
         output.warn(warning)

@@ -77,8 +77,10 @@ def image_reference(account: str, region: str) -> str:
     """Return the name of the sandbox's own image, as ECR would name it."""
     from botocore.session import Session
 
-    resolver = Session().get_component("endpoint_resolver")
-    suffix = resolver.get_partition_dns_suffix(resolver.get_partition_for_region(region))
+    session = Session()
+    partition = session.get_partition_for_region(region)
+    known = session.get_data("endpoints")["partitions"]
+    suffix = next(each["dnsSuffix"] for each in known if each["partition"] == partition)
     return f"{account}.dkr.ecr.{region}.{suffix}/clary-sandbox/python:{_VERSION}"
 
 
