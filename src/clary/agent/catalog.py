@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import lifecycle
-from clary.agent.place import Place
+from clary.agent.place import Place, place_of
 from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView
 from clary.control import database, runs
 from clary.errors import ClaryError, NotFoundError, UsageError
@@ -54,7 +54,7 @@ def find(prefix: str, stack: Stack | None) -> tuple[Stack, str]:
     """
     wanted = prefix.upper()
     if stack is not None:
-        return stack, _only(prefix, [run for run in Place(stack).run_ids() if run.startswith(wanted)], [stack])
+        return stack, _only(prefix, [run for run in place_of(stack).run_ids() if run.startswith(wanted)], [stack])
     seen = _seen(wanted)
     if seen is not None:
         return seen
@@ -62,7 +62,7 @@ def find(prefix: str, stack: Stack | None) -> tuple[Stack, str]:
     trouble: ClaryError | None = None
     for candidate in _stacks():
         try:
-            matching = [run for run in Place(candidate).run_ids() if run.startswith(wanted)]
+            matching = [run for run in place_of(candidate).run_ids() if run.startswith(wanted)]
         except ClaryError as error:  # one stack out of reach must not hide a run of another
             trouble = trouble or error
             continue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
     from clary.sagemaker.session import Aws
 
 _CREDENTIALS_LIFE = timedelta(minutes=5)
+_open: dict[str, Place] = {}
+
+
+def place_of(stack: Stack) -> Place:
+    """Return the opened stack; the same one each time in this process, since clients take long to make."""
+    key = json.dumps([os.getpid(), stack.to_dict()], sort_keys=True, default=str)  # a fork makes its own connections
+    found = _open.get(key)
+    if found is None:
+        found = _open[key] = Place(stack)
+    return found
 
 
 class Place:
@@ -41,8 +53,11 @@ class Place:
 
     @functools.cached_property
     def s3_endpoint(self) -> str:
-        """The S3 endpoint that botocore resolves: partition, FIPS and overrides included."""
-        return self.aws.resolved_endpoint("s3")
+        """The S3 endpoint that botocore resolves: partition, FIPS and overrides included.
+
+        A stack's own endpoint stands for every service, so no client need be made to learn it.
+        """
+        return self.stack.endpoint_url or self.aws.resolved_endpoint("s3")
 
     @functools.cached_property
     def store(self) -> ObjectStore:

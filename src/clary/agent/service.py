@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import catalog, lifecycle, local, observe
-from clary.agent.place import Place
+from clary.agent.place import Place, place_of
 from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
 from clary.code.project import find_project
@@ -58,7 +58,7 @@ def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observ
     submission impossible, before anything is uploaded.
     """
     bound = target.flow.bind(inputs)
-    place = Place(stack)
+    place = place_of(stack)
     if place.local:
         return catalog.remember(local.start(place, target, bound, observer))
     from clary.agent import submit
@@ -68,17 +68,17 @@ def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observ
 
 def follow(stack: Stack, run_id: str, observer: Observer) -> RunView:
     """Tell an observer what happens to a run until nothing runs for it any more, and return it as it ended."""
-    return catalog.remember(observe.follow(Place(stack), run_id, observer))
+    return catalog.remember(observe.follow(place_of(stack), run_id, observer))
 
 
 def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None) -> list[RunView]:
     """Return up to ``limit`` runs of a stack (a colleague's too), newest first; in one state, if it is named."""
-    return catalog.newest(Place(stack), limit=limit, status=status)
+    return catalog.newest(place_of(stack), limit=limit, status=status)
 
 
 def get_run(stack: Stack, run_id: str) -> RunView:
     """Return a run, brought up to date; raises NotFoundError (``run.not_found``)."""
-    return catalog.remember(lifecycle.advance(Place(stack), run_id).view)
+    return catalog.remember(lifecycle.advance(place_of(stack), run_id).view)
 
 
 def find_run(prefix: str, stack: Stack | None = None) -> tuple[Stack, str]:
@@ -91,12 +91,12 @@ def find_run(prefix: str, stack: Stack | None = None) -> tuple[Stack, str]:
 
 def logs(stack: Stack, run_id: str, *, follow: bool = False) -> Iterator[tuple[str, float, str]]:
     """Yield a run's output, all attempts in order, as (host, epoch seconds, line); with ``follow`` until it ends."""
-    return observe.lines(Place(stack), run_id, follow=follow)
+    return observe.lines(place_of(stack), run_id, follow=follow)
 
 
 def stop(stack: Stack, run_id: str) -> RunView:
     """Ask a run to stop; it is ``stopping`` until its job is known to be gone. One that is over stays as it is."""
-    return catalog.remember(lifecycle.request_stop(Place(stack), run_id).view)
+    return catalog.remember(lifecycle.request_stop(place_of(stack), run_id).view)
 
 
 def resume(
@@ -121,7 +121,7 @@ def resume(
     Raises ConflictError (``run.is_live``, ``run.is_completed``), NotFoundError (``run.not_found``,
     ``run.project_not_found``).
     """
-    place = Place(stack)
+    place = place_of(stack)
     state = place.read(run_id)
     local.refuse_completed(state)
     target = flow or _target(place, state)
@@ -138,7 +138,7 @@ def resume(
 
 def wait(stack: Stack, run_id: str, timeout: float | None = None) -> RunView:
     """Wait until nothing runs for a run any more; raises RunTimeoutError (``run.wait_timeout``) after ``timeout`` s."""
-    ended = observe.wait(Place(stack), run_id, timeout)
+    ended = observe.wait(place_of(stack), run_id, timeout)
     if ended is None:
         raise RunTimeoutError(
             "run.wait_timeout",
@@ -156,7 +156,7 @@ def result(stack: Stack, run_id: str) -> Any:
     """
     from clary.artifacts import decode
 
-    place = Place(stack)
+    place = place_of(stack)
     state = place.read(run_id)
     if state.status == "completed" and state.output is not None:
         return decode(state.output, place.store)
