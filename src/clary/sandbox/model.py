@@ -100,7 +100,11 @@ class ObjectAccess(Protocol):
 
 
 class LogSink(Protocol):
-    """One CloudWatch stream. It does not exist until the first byte (conformance C14)."""
+    """One CloudWatch stream. It does not exist until the first byte (conformance C14).
+
+    A new sink for a stream that holds events already skips that many: after a restart of the sandbox a container's
+    output is written to it again from the first byte.
+    """
 
     def write(self, data: bytes) -> None:
         """Take output of the container; complete lines become events within a quarter of a second."""
@@ -214,7 +218,10 @@ class Executor(Protocol):
         """
 
     def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> Container | None:
-        """Take up a container that outlived the sandbox's process, or ended meanwhile; None when nothing is left of it."""
+        """Take up a container that outlived the sandbox's process, or ended meanwhile; None when nothing is left of it.
+
+        ``output`` gets everything it has written since its start.
+        """
 
     def close(self) -> None:
         """Let go of everything; containers go on and can be adopted."""

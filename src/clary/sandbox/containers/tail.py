@@ -1,4 +1,8 @@
-"""Following a growing file: the container's output, which outlives the sandbox's process."""
+"""Following a growing file: the container's output, which outlives the sandbox's process.
+
+It is always read from the start: after a restart the sink skips what it has kept (``model.LogSink``), so nothing that
+was on its way when the sandbox was killed is lost or doubled.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Tail:
-    """Hands on what is appended to a file, from where an earlier reader of the same file left off."""
+    """Hands on what a file holds and what is appended to it."""
 
     def __init__(self, path: Path, deliver: Callable[[bytes], None]) -> None:
         self._deliver = deliver
-        self._done = path.with_name(f"{path.name}.delivered")
         self._file = path.open("rb")
-        self._file.seek(int(self._done.read_text() or 0) if self._done.exists() else 0)
         self._watch = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self._watch >= 0:
             _libc.inotify_add_watch(self._watch, os.fsencode(path), _IN_MODIFY)
@@ -58,7 +60,7 @@ class Tail:
         self._tell(_ENDED)
 
     def leave(self) -> None:
-        """Stop delivering; a later reader goes on from here."""
+        """Stop delivering, without an end."""
         self._tell(_LEFT)
 
     def _tell(self, what: bytes) -> None:
@@ -76,4 +78,3 @@ class Tail:
     def _hand_on(self) -> None:
         while data := self._file.read(_CHUNK):
             self._deliver(data)
-            self._done.write_text(str(self._file.tell()))
