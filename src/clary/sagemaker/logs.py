@@ -112,6 +112,8 @@ class _Stream:
     name: str
     since: int | None
     token: str | None = None
+    # Where the pages of this token begin: it goes with the token, which counts from there.
+    start: int | None = None
     # How many of the last lines had the last moment: enough to go on by time when the token has expired.
     moment: int = -1
     lines_at_moment: int = field(default=0)
@@ -134,17 +136,21 @@ class _Stream:
     def _page(self) -> dict[str, Any]:
         if self.token is not None:
             try:
-                return self._get(nextToken=self.token)
+                return self._get()
             except ValidationError:  # tokens expire after a day
                 self.token = None
-        start = self.since if self.moment < 0 else self.moment
-        page = self._get(**({} if start is None else {"startTime": start}))
+        self.start = self.since if self.moment < 0 else self.moment
+        page = self._get()
         return page | {"events": self._without_seen(page["events"])}
 
-    def _get(self, **where: Any) -> dict[str, Any]:
+    def _get(self) -> dict[str, Any]:
+        where = {"startTime": self.start, "nextToken": self.token}
         with self.aws.call("logs:GetLogEvents", resource=self.name) as client:
             page: dict[str, Any] = client.get_log_events(
-                logGroupName=self.group, logStreamName=self.name, startFromHead=True, **where
+                logGroupName=self.group,
+                logStreamName=self.name,
+                startFromHead=True,
+                **{name: value for name, value in where.items() if value is not None},
             )
         return page
 

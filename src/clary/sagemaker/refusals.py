@@ -229,7 +229,7 @@ def _denied(refusal: Refusal) -> ClaryError:
         next_step = f"Add {grant} to a policy of {whose}."
     return PermissionDeniedError(
         "aws.access_denied",
-        f"{named['principal'] if named else 'The identity in use'} may not {action} on {resource}.",
+        f"{named['principal'] if named else 'The identity in use'} is not allowed {action} on {resource}.",
         next_step=next_step,
         details=refusal.details | {"statement": statement},
     )

@@ -119,6 +119,13 @@ class Aws:
                 raise NoCredentialsError
             return found
 
+    def close(self) -> None:
+        """Close the connections of every client made so far; a later call makes new clients."""
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
     def _boto3(self) -> Any:
         with self._lock:
             if self._session is None:

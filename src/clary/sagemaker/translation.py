@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from clary.errors import AwsError, ClaryError, ConfigError, PermissionDeniedError, Retry, ValidationError
 from clary.sagemaker.refusals import Refusal, told
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class _Cause(NamedTuple):
@@ -165,4 +164,7 @@ def translate(
 def is_loopback(url: str) -> bool:
     """Tell whether a URL names this machine."""
     host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
