@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
-from clary.errors import JournalError
+from clary.errors import JournalError, Retry
 from clary.journal.records import Entry, from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ class ObjectLog:
     def _newest_snapshot(self) -> list[Entry]:
         keys = list(self._store.keys(self._snapshots))
         data = self._store.get(keys[-1]) if keys else None
-        if data is None:
-            return []
-        entries: list[Entry] = json.loads(data)["entries"]
+        try:
+            entries: list[Entry] = json.loads(data or b"")["entries"]
+        except (ValueError, KeyError, TypeError):
+            return []  # none, or damaged: the log itself says the same, only slower
         return entries
 
     def _key(self, seq: int) -> str:
@@ -104,4 +105,5 @@ def _broken(where: str, reason: str) -> JournalError:
         "journal.unreadable",
         f"The record at {where} cannot be read: {reason}.",
         next_step="If a newer Clary wrote it, use that version; else look at the object and restore it from a backup.",
+        retry=Retry.NO,
     )

@@ -7,11 +7,12 @@ from a foreign one. ``attempt`` is 0 for entries that no attempt wrote (a client
 from __future__ import annotations
 
 import json
+import os
 import time
-import uuid
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 VERSION = 1
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 Record: TypeAlias = dict[str, Any]
 """One record: ``kind`` and what that kind carries."""
@@ -48,7 +49,7 @@ def new_entry(seq: int, records: list[Record], *, attempt: int = 0) -> Entry:
     return {
         "v": VERSION,
         "seq": seq,
-        "nonce": uuid.uuid4().hex,
+        "nonce": os.urandom(16).hex(),
         "attempt": attempt,
         "at": time.time(),
         "records": records,
@@ -57,7 +58,7 @@ def new_entry(seq: int, records: list[Record], *, attempt: int = 0) -> Entry:
 
 def to_bytes(entry: Entry) -> bytes:
     """Return the entry as it is stored: compact JSON, ASCII, so that no text can be unencodable."""
-    return json.dumps(entry, separators=(",", ":")).encode()
+    return _compact(entry).encode()
 
 
 def from_bytes(data: bytes) -> Entry:

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clary.errors import JournalError
+from clary.errors import JournalError, Retry
 from clary.journal.records import from_bytes, to_bytes
 
 if TYPE_CHECKING:
@@ -41,20 +41,17 @@ class SqliteLog:
 
     def read(self, after: int = 0) -> Iterator[Entry]:
         """Yield the entries above ``after``, in order."""
-        with self._lock:
-            rows = self._connection.execute(
-                "SELECT body FROM log WHERE run = ? AND seq > ? ORDER BY seq", (self._run, after)
-            ).fetchall()
-        for (body,) in rows:
-            yield from_bytes(body)
+        for number, (seq, body) in enumerate(
+            self._rows("SELECT seq, body FROM log WHERE run = ? AND seq > ? ORDER BY seq", after), start=after + 1
+        ):
+            if seq != number:
+                raise _broken(f"entry {number} of {self._run} is missing")
+            yield self._parsed(body)
 
     def get(self, seq: int) -> Entry | None:
         """Return the entry of that number, or None when the number is free."""
-        with self._lock:
-            row = self._connection.execute(
-                "SELECT body FROM log WHERE run = ? AND seq = ?", (self._run, seq)
-            ).fetchone()
-        return None if row is None else from_bytes(row[0])
+        rows = self._rows("SELECT seq, body FROM log WHERE run = ? AND seq = ?", seq)
+        return self._parsed(rows[0][1]) if rows else None
 
     def create(self, entry: Entry) -> bool:
         """Store the entry if its number is free."""
@@ -63,7 +60,7 @@ class SqliteLog:
                 self._connection.execute("INSERT INTO log VALUES (?, ?, ?)", (self._run, entry["seq"], to_bytes(entry)))
         except sqlite3.IntegrityError:
             return False
-        except sqlite3.Error as error:
+        except sqlite3.Error as error:  # “database is locked” and “disk is full” among them: worth another try
             raise JournalError(
                 "journal.unwritable",
                 f"The local record cannot be written: {error}.",
@@ -77,6 +74,19 @@ class SqliteLog:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    def _rows(self, query: str, number: int) -> list[tuple[int, bytes]]:
+        try:
+            with self._lock:
+                return self._connection.execute(query, (self._run, number)).fetchall()
+        except sqlite3.Error as error:
+            raise _broken(str(error)) from error
+
+    def _parsed(self, body: bytes) -> Entry:
+        try:
+            return from_bytes(body)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _broken(f"an entry of {self._run}: {error}") from error
 
 
 def run_ids(path: Path) -> list[str]:
@@ -113,6 +123,15 @@ def _connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
             next_step="Check the folder's rights and free space, or set CLARY_HOME to another folder.",
         ) from error
     return connection
+
+
+def _broken(reason: str) -> JournalError:
+    return JournalError(
+        "journal.unreadable",
+        f"The local record cannot be read: {reason}.",
+        next_step="If a newer Clary wrote it, use that version; else restore the file from a backup.",
+        retry=Retry.NO,
+    )
 
 
 def _file_system(path: Path) -> str:

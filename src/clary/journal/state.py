@@ -77,11 +77,11 @@ class RunState:
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Unknown kinds of record are left alone: a later version may have written them."""
-        self.seq = entry["seq"]
         for record in entry["records"]:
             handler = _HANDLERS.get(record["kind"])
             if handler is not None:
                 handler(self, record, entry)
+        self.seq = entry["seq"]  # last: a signal that breaks in leaves the entry to be taken in again
 
 
 def fold(entries: Iterable[Entry]) -> RunState:
@@ -126,6 +126,7 @@ def _opened(state: RunState, record: Record, entry: Entry) -> None:
     state.opener = (entry["attempt"], record["nonce"])
     state.started_at = state.started_at or entry["at"]
     state.status = "stopping" if state.stop_requested else "running"
+    _forget_failed_calls(state)  # of an earlier attempt that failed after this one was claimed
     attempt = state.attempts.get(entry["attempt"])
     if attempt is not None:
         attempt.opened_at, attempt.host, attempt.pid = entry["at"], record["host"], record["pid"]

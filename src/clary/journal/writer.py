@@ -8,13 +8,16 @@ The rules, and why they hold:
   was stored. So after a refusal the number is read: our own nonce is success, a free number is tried again, a foreign
   entry is absorbed and the next number tried.
 - Records that arrive while a write is under way go together in the next one.
+- A signal handler may raise in the main thread at any point. What it leaves behind is always either a write not begun,
+  or a write under way that the next one finishes: nothing is stored twice, and nobody waits for a thread that has gone.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from clary.errors import ClaryError, Fenced, JournalError, Retry, StopRequested
 from clary.journal import records
@@ -84,20 +87,29 @@ def append(log: Log, state: RunState, make: Callable[[RunState], list[Record] | 
 
 
 class Journal:
-    """The one writer of a running attempt. Safe from any thread."""
+    """The one writer of a running attempt. Safe from any thread, and from signals that raise in the main thread."""
 
     def __init__(self, log: Log, attempt: int) -> None:
         self.log = log
         self.attempt = attempt
         self.state = RunState()
-        self._entries: list[Entry] = []
-        self._condition = threading.Condition()
-        self._pending: list[_Ticket] = []
-        self._writing = False
-        self._ended: BaseException | None = None
-        self._snapshot_at = 0
+        self.ended: BaseException | None = None
+        """Why nothing more may be written: fenced, out of reach, or the run's end is recorded."""
         self.listener: Callable[[Record], None] = lambda _record: None
         """Told of every record written here once it is durable, in the order of the log."""
+        self._turn = threading.Lock()
+        """Held by the one that writes, for all who wait."""
+        self._pending: list[_Ticket] = []
+        self._flight: _Flight | None = None
+        """The write under way. A signal may break into it; then nobody knows whether it was stored, and the next
+        write first stores this very entry again, which does no harm if it was."""
+        self._entries: list[Entry] = []
+        self._snapshot_at = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many callers have records that are not durable yet."""
+        return sum(not ticket.done for ticket in self._pending)
 
     def open(self, *, host: str, pid: int) -> RunState:
         """Read the log to its end and take it over. Returns the state to replay.
@@ -107,17 +119,17 @@ class Journal:
 
         Raises Fenced when a later attempt exists or the run has ended, StopRequested when it was asked to stop.
         """
-        for entry in self.log.read():
-            self._take(entry)
-        self._snapshot_at = self.state.seq
-        while True:
-            self._check_may_open()
-            entry = new_entry(self.state.seq + 1, [], attempt=self.attempt)
-            entry["records"].append(records.opened(nonce=entry["nonce"], host=host, pid=pid))
-            foreign = store(self.log, entry)
-            self._take(foreign or entry)
-            if foreign is None:
-                return self.state
+        with self._turn:
+            for entry in self.log.read():
+                self._take(entry)
+            self._snapshot_at = self.state.seq
+            opening = records.opened(nonce=os.urandom(16).hex(), host=host, pid=pid)
+            while True:
+                self._check_may_open()
+                self._flight = _Flight(self._next_entry([opening]), [])
+                if self._land(self._flight) is None:
+                    return self.state
+                self._flight = None  # whether it may still be opened is another question now
 
     def write(self, *ready: Record) -> None:
         """Make records durable; returns when they are. Records of other threads share the write.
@@ -125,78 +137,83 @@ class Journal:
         Raises Fenced when another attempt took over, JournalError when the store stays out of reach; either is final.
         """
         ticket = _Ticket(list(ready))
-        with self._condition:
-            self._pending.append(ticket)
-            while not ticket.done and self._writing and self._ended is None:
-                self._condition.wait()
-            if ticket.done:
-                return
-            if self._ended is not None:
-                raise self._ended
-            self._writing = True
-            batch, self._pending = self._pending, []
+        self._pending.append(ticket)
         try:
-            ready_now = [record for waiting in batch for record in waiting.records]
-            self._commit(ready_now)
-            for record in ready_now:
-                self.listener(record)
-        except (StopRequested, KeyboardInterrupt):
-            # A signal broke in. Whether the entry was stored is found out by the next write, which the stop needs.
-            with self._condition:
-                self._writing = False
+            with self._turn:
+                while not ticket.done:
+                    self._write_what_waits()
+        except BaseException:
+            ticket.left = True
             raise
-        except BaseException as error:
-            self._end(error)
-            raise
-        with self._condition:
-            for waiting in batch:
-                waiting.done = True
-            self._writing = False
-            self._condition.notify_all()
         self._maybe_snapshot()
 
     def absorb(self) -> None:
-        """Read what others wrote meanwhile (answers, a stop request), without writing."""
-        with self._condition:
-            if self._writing or self._ended is not None:
-                return
-            self._writing = True
-        try:
-            for entry in self.log.read(self.state.seq):
-                self._take(entry)
-                self._check_not_fenced(entry)
-        except ClaryError:
-            pass  # an outage: the next write decides
-        except BaseException as error:
-            self._end(error)
-            raise
-        with self._condition:
-            self._writing = False
-            self._condition.notify_all()
+        """Read what others wrote meanwhile (answers, a stop request), without writing.
+
+        Raises Fenced like ``write``. An outage is left to the next write.
+        """
+        with self._turn:
+            if self.ended is not None:
+                raise self.ended
+            try:
+                self._settle()
+                for entry in self.log.read(self.state.seq):
+                    self._take(entry)
+                    self._check_not_fenced(entry)
+            except Fenced as error:
+                self.ended = error
+                raise
+            except ClaryError:
+                pass
 
     def close(self, reason: BaseException) -> None:
         """Refuse all further writes with ``reason``: the run's end is recorded."""
-        self._end(reason)
+        self.ended = reason
 
-    def _commit(self, batch: list[Record]) -> None:
-        while True:
-            entry = new_entry(self.state.seq + 1, batch, attempt=self.attempt)
-            foreign = store(self.log, entry)
-            self._take(foreign or entry)
-            if foreign is None:
-                return
-            self._check_not_fenced(foreign)
+    def _write_what_waits(self) -> None:
+        if self.ended is not None:
+            raise self.ended
+        try:
+            self._settle()
+            batch = [ticket for ticket in self._pending[:] if not (ticket.done or ticket.left)]
+            if batch:
+                made = [record for ticket in batch for record in ticket.records]
+                self._flight = _Flight(self._next_entry(made), batch)
+                self._settle()
+        except (Fenced, ClaryError) as error:
+            self.ended = error
+            raise
+
+    def _settle(self) -> None:
+        """See the write under way, if there is one, to its end; absorb what foreigners stored in its way."""
+        while (flight := self._flight) is not None:
+            foreign = self._land(flight)
+            if foreign is not None:
+                self._check_not_fenced(foreign)
+                self._flight = _Flight(self._next_entry(flight.entry["records"]), flight.batch)
+        while self._pending and (self._pending[0].done or self._pending[0].left):
+            del self._pending[0]
+
+    def _land(self, flight: _Flight) -> Entry | None:
+        """Store the entry under way at its number; the foreign entry that holds the number is taken in and returned."""
+        foreign = store(self.log, flight.entry)
+        self._take(foreign or flight.entry)
+        if foreign is None:
+            for ticket in flight.batch:
+                for record in ticket.records:
+                    self.listener(record)
+                ticket.done = True
+            self._flight = None
+        return foreign
+
+    def _next_entry(self, made: list[Record]) -> Entry:
+        return new_entry(self.state.seq + 1, made, attempt=self.attempt)
 
     def _take(self, entry: Entry) -> None:
-        if not self.log.immediate:
+        # Twice the same, when a signal broke in, does no harm.
+        if not self.log.immediate and (not self._entries or self._entries[-1]["seq"] < entry["seq"]):
             self._entries.append(entry)  # first, so that a snapshot of all up to ``state.seq`` misses none
         self.state.apply(entry)
-
-    def _end(self, error: BaseException) -> None:
-        with self._condition:
-            self._ended = error
-            self._writing = False
-            self._condition.notify_all()
 
     def _check_may_open(self) -> None:
         state = self.state
@@ -210,6 +227,8 @@ class Journal:
         latest = state.attempt
         if latest is not None and latest.number > self.attempt:
             raise Fenced(f"attempt {latest.number} has taken over from attempt {self.attempt}")
+        if state.status == "completed":  # by an attempt that was thought dead when this one was claimed
+            raise Fenced("the run is completed")
         if state.settled and latest is not None and latest.outcome is not None:
             raise Fenced(f"attempt {self.attempt} is over: the run is {state.status}")
         if state.stop_requested:
@@ -227,7 +246,7 @@ class Journal:
     def _maybe_snapshot(self) -> None:
         if self.log.immediate or self.state.seq - self._snapshot_at < SNAPSHOT_EVERY:
             return
-        with self._condition:
+        with self._turn:
             if self.state.seq - self._snapshot_at < SNAPSHOT_EVERY:
                 return
             self._snapshot_at = seq = self.state.seq
@@ -241,8 +260,17 @@ class Journal:
 class _Ticket:
     """Records of one caller, waiting to be durable."""
 
-    __slots__ = ("done", "records")
+    __slots__ = ("done", "left", "records")
 
     def __init__(self, waiting: list[Record]) -> None:
         self.records = waiting
         self.done = False
+        self.left = False
+        """The caller was broken into and has gone; what is not under way yet is not written any more."""
+
+
+class _Flight(NamedTuple):
+    """An entry on its way to its number, and whose records it carries."""
+
+    entry: Entry
+    batch: list[_Ticket]
