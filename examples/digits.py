@@ -64,7 +64,7 @@ def evaluate(model: Pipeline, data: Split) -> dict[str, Any]:
     return {"accuracy": float(np.mean(right == data["test_labels"])), "confusion": mistakes.tolist()}
 
 
-@flow
+@flow(workers=2)
 def digits(models: int = 8, seed: int = 7, pause: float = 0.0) -> dict[str, Any]:
     """Train ``models`` classifiers, keep the best, and return how well it reads digits."""
     data = prepare(seed)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CLARY = str(Path(sys.executable).with_name("clary"))
-STACK = "demo"
+STACK = "clary-demo"
 FLOW = "examples/digits.py:digits"
 REQUIREMENTS = ("scikit-learn",)
 
@@ -30,8 +30,9 @@ def main() -> int:
     if sandbox() is None:
         clary("sandbox", "start", "--detach", *[part for name in REQUIREMENTS for part in ("--with", name)])
     step("2. A stack: a SageMaker stack that points at it")
-    if not any(stack["name"] == STACK for stack in ask("stack", "list")["items"]):
-        clary("stack", "create", STACK, "--type", "sandbox", "--no-activate")
+    if any(stack["name"] == STACK for stack in ask("stack", "list")["items"]):
+        ask("stack", "delete", STACK, "--force")  # of an earlier demonstration; its sandbox may have had another port
+    clary("stack", "create", STACK, "--type", "sandbox", "--no-activate")
     step(f"3. The flow: {chosen.models} models trained in one SageMaker job, which is killed (SIGKILL) half-way")
     run = killed_run(chosen.models, chosen.pause)
     step("4. The same run again: what was finished does not run again")
