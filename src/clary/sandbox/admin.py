@@ -9,17 +9,20 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.bootstrap import ACCOUNT, REGION
-from clary.sandbox.clock import SandboxClock
 from clary.sandbox.model import JobKind
-from clary.sandbox.operations.context import Platform
-from clary.sandbox.rates import Rates
 from clary.sandbox.wire import Environ, Response, json_response, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from clary.sandbox.clock import SandboxClock
+    from clary.sandbox.operations.context import Platform
+    from clary.sandbox.rates import Rates
 
 PREFIX = "/_clary/"
 TOKEN_HEADER = "X-Clary-Token"  # noqa: S105 - the name of a header
@@ -57,9 +60,9 @@ class Admin:
     def _routes(self) -> Mapping[tuple[str, str], Callable[[dict[str, Any]], Any]]:
         return {
             ("status", "GET"): self._status,
-            ("faults", "GET"): lambda _: {"faults": self.platform.faults.list()},
+            ("faults", "GET"): lambda _: {"faults": self.platform.faults.planned()},
             ("faults", "POST"): lambda wish: self.platform.faults.add(wish.pop("kind"), **wish).to_dict(),
-            ("faults", "DELETE"): lambda _: self.platform.faults.clear() or {},
+            ("faults", "DELETE"): self._clear_faults,
             ("clock", "POST"): self._set_clock,
             ("quotas", "POST"): self._set_quota,
             ("rates", "POST"): self._set_rate,
@@ -76,6 +79,10 @@ class Admin:
             "clock": {"now": self.clock.now(), "speed": self.clock.speed},
             "rates_enforced": self.rates.enforced,
         }
+
+    def _clear_faults(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self.platform.faults.clear()
+        return {}
 
     def _set_clock(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         self.clock.set_speed(float(wish["speed"]))

@@ -13,13 +13,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary import errors
 from clary.errors import ClaryError, SandboxError
 from clary.sandbox.identity import start_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DEFAULT_PORT = 4599
 START_SECONDS = 60.0
@@ -44,10 +46,10 @@ def start(
 ) -> dict[str, Any]:
     """Start a sandbox and return its state once it answers requests (see ``status``).
 
-    ``port`` 0 is any free one (the last one of this folder, if free). With ``detach`` it runs in the background and logs to
-    ``sandbox.log`` in the data folder; else this call returns when the sandbox has been stopped by a signal.
-    ``requirements`` (PEP 508) are installed into the sandbox's own image. ``clock_speed`` is sandbox seconds per real one.
-    Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``, ``sandbox.port_taken``,
+    ``port`` 0 is any free one (the last one of this folder, if free). With ``detach`` it runs in the background and
+    logs to ``sandbox.log`` in the data folder; else this call returns when the sandbox has been stopped by a signal.
+    ``requirements`` (PEP 508) are installed into the sandbox's own image. ``clock_speed`` is sandbox seconds per real
+    one. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``, ``sandbox.port_taken``,
     ``sandbox.start_failed``).
     """
     check_extra()
@@ -93,7 +95,6 @@ def _start_detached(folder: Path, port: int, requirements: Sequence[str], clock_
             )
     finally:
         os.close(writer)
-    child.returncode = None  # it is not waited for here: it outlives this process
     answer = _first_line(reader, START_SECONDS * (10 if requirements else 1))
     if answer is None:
         with contextlib.suppress(ProcessLookupError):
@@ -170,9 +171,13 @@ def running(data: Path) -> dict[str, Any] | None:
     """Return the state of the sandbox that uses this folder, or None; a leftover of a killed one does not count."""
     try:
         state: dict[str, Any] = json.loads((data / "state.json").read_text())
-    except (FileNotFoundError, ValueError):
+        mark = start_mark(state["pid"])
+    except (FileNotFoundError, ValueError, KeyError):
         return None
-    return state if start_mark(state["pid"]) == state["start_mark"] else None
+    if mark is not None and mark == state.get("start_mark"):
+        return state
+    _collect(state["pid"])
+    return None
 
 
 def status(data: Path | None = None) -> dict[str, Any]:
@@ -222,9 +227,15 @@ def stop(data: Path | None = None) -> dict[str, Any]:
         time.sleep(0.02)
     if _alive(pid, mark):
         os.kill(pid, signal.SIGKILL)
-    if pid in _children:
-        _children.pop(pid).wait()
+    _collect(pid)
     return state
+
+
+def _collect(pid: int) -> None:
+    """Let the kernel forget an ended sandbox that this process had started."""
+    child = _children.pop(pid, None)
+    if child is not None:
+        child.wait()
 
 
 def _alive(pid: int, mark: str) -> bool:

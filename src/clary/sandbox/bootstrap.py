@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
-from clary.sandbox.gateway import Gateway
 from clary.sandbox.operations.checks import find_role
 from clary.sandbox.operations.context import Caller
+
+if TYPE_CHECKING:
+    from clary.sandbox.gateway import Gateway
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

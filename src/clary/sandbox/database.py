@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
 
 class Database:
     """One SQLite file in WAL mode behind a lock.
 
-    ``durable=True`` syncs every commit to the disk, so it survives power loss; otherwise a commit survives kill -9 of the
-    sandbox (the kernel holds it) but the last moments may be lost with the machine.
+    ``durable=True`` syncs every commit to the disk, so it survives power loss; otherwise a commit survives kill -9 of
+    the sandbox (the kernel holds it) but the last moments may be lost with the machine.
     """
 
     def __init__(self, path: Path, schema: str, *, version: int, durable: bool) -> None:
@@ -34,8 +36,8 @@ class Database:
                 f"{path} was written by another version of the sandbox (format {found}, this one reads {version}).",
                 next_step="Start with another --data folder, or run `clary sandbox reset` to begin anew.",
             )
-        self._connection.executescript(schema)
-        self._connection.execute(f"PRAGMA user_version={version}")
+        if found != version:  # one transaction: a start that is cut short leaves nothing half-made
+            self._connection.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version={version}; COMMIT;")
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:

@@ -1,4 +1,4 @@
-"""State changes of jobs as EventBridge events: from the store's outbox into moto's bus, and so to the targets of its rules.
+"""State changes of jobs as EventBridge events: from the store's outbox into moto's bus, and on to rules' targets.
 
 AWS "may send multiple events per state change", late and out of order; the faults ``duplicate_events`` and
 ``delay_events`` do that on purpose.
@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.faults import Faults
-from clary.sandbox.gateway import Gateway
 from clary.sandbox.operations.shapes import projected
-from clary.sandbox.store import Event, SqliteJobStore
+
+if TYPE_CHECKING:
+    from clary.sandbox.faults import Faults
+    from clary.sandbox.gateway import Gateway
+    from clary.sandbox.store import Event, SqliteJobStore
 
 _log = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
@@ -33,7 +35,7 @@ class EventPump:
         self._faults = faults
         self._held: dict[int, float] = {}
         self._judged = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def start(self) -> None:
@@ -42,14 +44,17 @@ class EventPump:
 
     def close(self) -> None:
         """Stop delivering; what is left is delivered after the next start."""
-        self._closing = True
+        self._closing.set()
+        self._store.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             for event in self._store.undelivered():
-                if not self._closing and self._due(event):
+                if self._closing.is_set():
+                    return
+                if self._due(event):
                     self._deliver(event)
             self._store.wait_for_event(_HELD_SECONDS if self._held else _IDLE_SECONDS)
 
@@ -62,12 +67,12 @@ class EventPump:
         return self._held.get(event.id, 0.0) <= time.monotonic()
 
     def _deliver(self, event: Event) -> None:
-        twice = self._faults.take("duplicate_events", operation=event.detail_type, name=event.name) is not None
+        doubled = self._faults.take("duplicate_events", operation=event.detail_type, name=event.name)
         try:
-            for _ in range(2 if twice else 1):
+            for _ in range(1 if doubled is None else 2):
                 put(event)
             self._gateway.queues.capture()
-        except Exception:  # a rule with a broken target must not stop the others
+        except Exception:  # noqa: BLE001 - a rule with a broken target must not stop the others
             _log.exception("could not deliver the event of %s", event.name)
         self._held.pop(event.id, None)
         self._store.delivered(event)

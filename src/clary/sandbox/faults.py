@@ -9,9 +9,11 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KINDS: Mapping[str, str] = {
     "throttle": "refuse a request with the service's throttling error",
@@ -99,7 +101,7 @@ class Faults:
                     return dict(fault.options)
         return None
 
-    def list(self) -> list[dict[str, Any]]:
+    def planned(self) -> list[dict[str, Any]]:
         """Return every fault, also the used-up ones."""
         with self._lock:
             return [fault.to_dict() for fault in self._faults]

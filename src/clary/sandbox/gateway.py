@@ -1,7 +1,7 @@
 """The other AWS services: moto in this process, made durable.
 
-Four things keep moto's state over a kill (``objects``, ``queues``, ``records`` and ``joblogs``); this module runs a request
-through moto, and has the right one of them write before the reply is sent.
+Four things keep moto's state over a kill (``objects``, ``queues``, ``records`` and ``joblogs``); this module runs a
+request through moto, and has the right one of them write before the reply is sent.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
 from clary.sandbox import joblogs, objects, queues, records
 from clary.sandbox.database import Database
 from clary.sandbox.wire import Environ, Request, Response, parse, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 STREAMED_FROM = 1 << 20
 """Objects of at least this many bytes are sent from their file, not through moto's memory."""
@@ -42,7 +44,7 @@ class Gateway:
         self._records = records.Records(self._database)
         self.objects = objects.Objects(data / "objects", self._database, s3_backends)
         self.queues = queues.Queues(self._database, sqs_backends)
-        self.logs = joblogs.JobLogs(self._database)
+        self.logs = joblogs.JobLogs(self._database, self._make_log_group)
         self._accounts: dict[str, str] = {}
         self._accounts_lock = threading.Lock()
         self._expirations: dict[str, float] = {}
@@ -126,6 +128,8 @@ class Gateway:
                 if streamed is not None:
                     return streamed
             response = self._run(request.environ, account)
+            if request.method == "HEAD":
+                response = _mended(response, self.objects.current(request.bucket, request.key, _version(request)))
             stored = request.mutating and response.status < 400 and request.operation not in _NOT_STORING
             if stored:
                 self.objects.capture(request.bucket, keys)
@@ -138,7 +142,7 @@ class Gateway:
         """Return the object keys that a request names."""
         if request.key:
             return [request.key]
-        import xmltodict
+        import xmltodict  # type: ignore[import-untyped]
 
         named = xmltodict.parse(_plain_body(request)).get("Delete", {}).get("Object", [])
         return [item["Key"] for item in (named if isinstance(named, list) else [named])]
@@ -151,14 +155,13 @@ class Gateway:
 
     def _stream(self, request: Request, account: str) -> Response | None:
         """Answer a GET of a big object: moto words the headers (as for HEAD), the bytes come from the file."""
-        version_id = request.query.get("versionId", [None])[0]  # type: ignore[list-item]
-        current = self.objects.current(request.bucket, request.key, version_id)
+        current = self.objects.current(request.bucket, request.key, _version(request))
         if current is None or current.size < STREAMED_FROM or "partNumber" in request.query:
             return None
         buffer = current._value_buffer
         if not isinstance(buffer, objects.StoredBytes):
             return None
-        response = self._run({**request.environ, "REQUEST_METHOD": "HEAD"}, account)
+        response = _mended(self._run({**request.environ, "REQUEST_METHOD": "HEAD"}, account), current)
         if response.status not in (200, 206):
             return None
         start, size = 0, current.size
@@ -200,8 +203,8 @@ class Gateway:
     ) -> Response:
         """Send a request of the sandbox's own, recorded like any other.
 
-        ``form`` is a query protocol request (IAM); ``target`` is ``target=`` and ``document=`` of a JSON one, or ``method=``
-        and ``uri=`` of a REST one.
+        ``form`` is a query protocol request (IAM); ``target`` is ``target=`` and ``document=`` of a JSON one, or
+        ``method=`` and ``uri=`` of a REST one.
         """
         headers = {"HTTP_AUTHORIZATION": _scope(account, region, service)}
         body = b""
@@ -215,12 +218,29 @@ class Gateway:
         self._accounts.setdefault(_own_key(account), account)
         return self.handle(parse(environ))
 
+    def _make_log_group(self, account: str, region: str, group: str) -> None:
+        self.call("logs", region, account, target="Logs_20140328.CreateLogGroup", document={"logGroupName": group})
+
     def close(self) -> None:
         """Close the files."""
         self._database.close()
 
 
 _NOT_STORING = frozenset({"UploadPart", "UploadPartCopy", "CreateMultipartUpload", "AbortMultipartUpload"})
+
+
+def _version(request: Request) -> str | None:
+    return next(iter(request.query.get("versionId", [])), None)
+
+
+def _mended(response: Response, current: Any) -> Response:
+    """Add the number of parts to the checksum of an upload in parts: moto's HEAD leaves it out, so SDKs verify it."""
+    if getattr(current, "checksum_type", None) != "COMPOSITE":
+        return response
+    name = f"x-amz-checksum-{str(current.checksum_algorithm).lower()}"
+    suffixed = f"{current.checksum_value}-{current.checksum_parts}"
+    headers = [(key, suffixed if key.lower() == name else value) for key, value in response.headers]
+    return Response(response.status, headers, response.body)
 
 
 def _own_key(account: str) -> str:

@@ -1,13 +1,15 @@
-"""The logs of jobs: lines become events of a CloudWatch stream in moto, and rows on disk, within a quarter of a second."""
+"""The logs of jobs: a line is an event of a CloudWatch stream, and a row on disk, within a quarter of a second."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.database import Database
-from clary.sandbox.model import Clock
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from clary.sandbox.database import Database
+    from clary.sandbox.model import Clock
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS log_events (
@@ -26,18 +28,33 @@ MAX_EVENT_BYTES = 262_144 - 26
 class JobLogs:
     """The events that jobs have written, kept beside moto's."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, make_group: Callable[[str, str, str], None]) -> None:
         self._db = database
+        self._make_group = make_group
         self._lock = threading.Lock()
 
     def append(self, account: str, region: str, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
         """Write events, each (epoch milliseconds, message), to a stream that is made now if it is new."""
         rows = [(account, region, group, stream, time, message) for time, message in events]
+        self._ensure_group(account, region, group)
         with self._lock:
             self._db.many(
                 "INSERT INTO log_events (account, region, log_group, stream, time, message) VALUES (?,?,?,?,?,?)", rows
             )
             self._show(account, region, group, stream, events)
+
+    def count(self, account: str, region: str, group: str, stream: str) -> int:
+        """Return how many events a stream holds."""
+        query = "SELECT count(*) AS n FROM log_events WHERE account=? AND region=? AND log_group=? AND stream=?"
+        row = self._db.row(query, (account, region, group, stream))
+        return int(row["n"]) if row else 0
+
+    def _ensure_group(self, account: str, region: str, group: str) -> None:
+        """Make the group by a recorded request, so that what people set on it later finds it after a restart."""
+        from moto.logs.models import logs_backends
+
+        if group not in logs_backends[account][region].groups:
+            self._make_group(account, region, group)
 
     @staticmethod
     def _show(account: str, region: str, group: str, stream: str, events: Sequence[tuple[int, str]]) -> None:
@@ -79,6 +96,8 @@ class StreamSink:
         self._logs = logs
         self._clock = clock
         self._place = (account, region, group, stream)
+        # A container that outlived the sandbox is read again from its first byte: what is kept already is skipped.
+        self._known = logs.count(*self._place)
         self._lock = threading.Lock()
         self._rest = b""
         self._lines: list[tuple[int, str]] = []
@@ -101,6 +120,9 @@ class StreamSink:
     def _take(self, lines: Sequence[bytes], now: int) -> None:
         for line in lines:
             for start in range(0, max(len(line), 1), MAX_EVENT_BYTES):
+                if self._known > 0:
+                    self._known -= 1
+                    continue
                 text = line[start : start + MAX_EVENT_BYTES].decode("utf-8", "replace").rstrip("\r")
                 self._lines.append((now, text or " "))  # CloudWatch refuses empty messages; SageMaker writes a space
 

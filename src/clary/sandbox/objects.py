@@ -5,7 +5,8 @@ bytes into a file of their own, commits the key's whole list of versions in one 
 sent. moto's in-memory copy of the bytes is replaced by the file, so memory does not grow with the data. At the start
 ``restore`` rebuilds moto's index from the table without reading any bytes.
 
-Uploads in parts are kept once completed; parts of an unfinished upload are forgotten by a restart, as an expired upload is.
+Uploads in parts are kept once completed; parts of an unfinished upload are forgotten by a restart, as an expired
+upload is.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import os
 import threading
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from clary.sandbox.database import Database
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from clary.sandbox.database import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -33,18 +36,18 @@ CREATE TABLE IF NOT EXISTS objects (
 _STRIPES = 64
 _CHUNK = 1 << 20
 _PLAIN = (
-    "name", "account_id", "region_name", "encryption", "kms_key_id", "bucket_key_enabled", "lock_mode", "lock_legal_status",
-    "lock_until", "checksum_value", "checksum_type", "checksum_parts", "checksum_algorithm", "website_redirect_location",
+    "name", "account_id", "region_name", "encryption", "kms_key_id", "bucket_key_enabled", "website_redirect_location",
+    "lock_mode", "lock_legal_status", "lock_until", "checksum_value", "checksum_type", "checksum_parts",
+    "checksum_algorithm",
 )  # fmt: skip
 """Members of moto's object that are text, numbers or None."""
 
 
 class StoredBytes:
-    """Bytes in a file, or a part of it, with the few methods that moto uses of its own buffer."""
+    """Bytes in a file, with the few methods that moto uses of its own buffer."""
 
-    def __init__(self, path: Path, start: int, size: int) -> None:
+    def __init__(self, path: Path, size: int) -> None:
         self.path = path
-        self._start = start
         self._size = size
         self._at = 0
 
@@ -56,7 +59,7 @@ class StoredBytes:
         """Read from the position on."""
         left = max(self._size - self._at, 0)
         with self.path.open("rb") as file:
-            file.seek(self._start + self._at)
+            file.seek(self._at)
             data = file.read(left if size < 0 else min(size, left))
         self._at += len(data)
         return data
@@ -139,7 +142,7 @@ class Objects:
             fake = self.backend(holder).put_object(bucket, key, b"", etag=digest)
             fake._value_buffer.close()
             size = (self._folder / name).stat().st_size
-            fake._value_buffer, fake.contentsize = StoredBytes(self._folder / name, 0, size), size
+            fake._value_buffer, fake.contentsize = StoredBytes(self._folder / name, size), size
             self.capture(bucket, [key])
 
     def _copy_in(self, source: Path) -> tuple[str, str]:
@@ -183,7 +186,7 @@ class Objects:
         return str(version._value_buffer.path.relative_to(self._folder)), json.dumps(state)
 
     def _move_out(self, version: Any) -> None:
-        """Write an object's bytes to a file and let moto read them from there, the parts of an upload too."""
+        """Write an object's bytes to a file and let moto read them from there; its parts are not needed any more."""
         _, path = self._new_file()
         with version.lock:
             buffer = version._value_buffer
@@ -192,15 +195,10 @@ class Objects:
                 while chunk := buffer.read(_CHUNK):
                     file.write(chunk)
             version.etag  # noqa: B018 - computed from the buffer at the first use, so use it before the buffer goes
-            version._value_buffer = StoredBytes(path, 0, version.size)
+            version._value_buffer = StoredBytes(path, version.size)
             buffer.close()
-        start = 0
-        for number in version.multipart.partlist if version.multipart else ():
-            part = version.multipart.parts[number]
-            part.etag  # noqa: B018 - as above
-            part._value_buffer.close()
-            part._value_buffer = StoredBytes(path, start, part.size)
-            start += part.size
+        if version.multipart:
+            version.multipart.dispose()
 
     # -- starting
 
@@ -227,12 +225,12 @@ class Objects:
         from moto.s3.models import FakeDeleteMarker, FakeKey
 
         if state.get("marker"):
-            marker = FakeDeleteMarker(key=earlier[-1] if earlier else None)
+            marker: Any = FakeDeleteMarker(key=earlier[-1] if earlier else FakeKey(key, b"", "", ""))
             marker.name = key
             marker.last_modified = dt.datetime.fromisoformat(state["modified"])
             marker._version_id = state["version_id"]
             return marker
-        fake = FakeKey(
+        fake: Any = FakeKey(
             name=key,
             value=b"",
             account_id=state["account_id"],
@@ -246,7 +244,7 @@ class Objects:
         for member in _PLAIN:
             setattr(fake, member, state[member])
         fake._value_buffer.close()
-        fake._value_buffer = StoredBytes(self._folder / str(file), 0, state["size"])
+        fake._value_buffer = StoredBytes(self._folder / str(file), state["size"])
         fake.contentsize = state["size"]
         fake.last_modified = dt.datetime.fromisoformat(state["modified"])
         fake._expiry = dt.datetime.fromisoformat(state["expiry"]) if state["expiry"] else None

@@ -1,7 +1,7 @@
 """The sandbox's process: takes the data folder, brings everything back, serves until it is told to stop.
 
-Started by ``api`` as ``python -m clary.sandbox.process``; ``--ready-fd`` is the pipe on which it says that it is ready, or why
-it is not.
+Started by ``api`` as ``python -m clary.sandbox.process``; ``--ready-fd`` is the pipe on which it says that it is
+ready, or why it is not.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import ClaryError, SandboxError
 from clary.sandbox import bootstrap
@@ -29,13 +28,17 @@ from clary.sandbox.clock import SandboxClock
 from clary.sandbox.events import EventPump
 from clary.sandbox.faults import Faults
 from clary.sandbox.gateway import Gateway
+from clary.sandbox.http import HttpServer
 from clary.sandbox.identity import start_mark
 from clary.sandbox.operations.context import JobLife, Platform
 from clary.sandbox.quotas import Quotas
 from clary.sandbox.rates import Rates
-from clary.sandbox.server import Front, HttpServer, bind
+from clary.sandbox.server import Front, bind
 from clary.sandbox.services import SandboxServices
 from clary.sandbox.store import SqliteJobStore
+
+if TYPE_CHECKING:
+    import socket
 
 _log = logging.getLogger("clary.sandbox")
 STATE = "state.json"
@@ -248,7 +251,7 @@ def main(arguments: Sequence[str] | None = None, make_runner: MakeRunner = conta
     try:
         serve(settings, lambda state: tell({"state": state}), make_runner)
     except ClaryError as error:
-        _log.error("%s", error.summary)  # noqa: TRY400 - an answer, not a crash
+        _log.error("%s", error.summary)
         tell({"error": error.to_dict()})
         return 1
     return 0

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.database import Database
+if TYPE_CHECKING:
+    from clary.sandbox.database import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (

@@ -1,22 +1,26 @@
 """Service quotas of SageMaker: their names, the values an account starts with, and what is in use now.
 
-The names follow the grammar of Service Quotas (``ml.m5.large for training job usage``). The start values are those of a new
-account as people report them: a few general purpose types, none of most accelerator types (amazon-sagemaker-examples#593
-and #263); the exact numbers of an account are unknown until asked for, so these are the sandbox's own.
+The names follow the grammar of Service Quotas (``ml.m5.large for training job usage``). The start values are those of
+a new account as people report them: a few general purpose types, none of most accelerator types
+(amazon-sagemaker-examples#593 and #263); the exact numbers of an account are unknown until asked for, so these are
+the sandbox's own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sagemaker.limits import service_model
-from clary.sandbox.database import Database
 from clary.sandbox.model import JobKind
-from clary.sandbox.rates import Rates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from clary.sandbox.database import Database
+    from clary.sandbox.rates import Rates
 
 SERVICE = "sagemaker"
 GENERAL_PURPOSE = 20
@@ -104,7 +108,7 @@ class Quotas:
             (account, region, name, float(value)),
         )
 
-    def list(self, account: str, region: str) -> Iterator[Quota]:
+    def all(self, account: str, region: str) -> Iterator[Quota]:
         """Yield every quota, ordered by name."""
         quotas = {name: Quota(name, self.value(name, account, region)) for name in _names()}
         for operation, rate in self._rates.table().items():
@@ -149,9 +153,10 @@ class Quotas:
 def exceeded_message(name: str, limit: float, taken: int, delta: int) -> str:
     """Return the service's text for a quota that is used up."""
     return (
-        f"The account-level service limit '{name}' is {limit:g} Instances, with current utilization of {taken} Instances"
-        f" and a request delta of {delta} Instances. Please use AWS Service Quotas to request an increase for this quota."
-        " If AWS Service Quotas is not available, contact AWS support to request an increase for this quota."
+        f"The account-level service limit '{name}' is {limit:g} Instances, with current utilization of {taken}"
+        f" Instances and a request delta of {delta} Instances. Please use AWS Service Quotas to request an increase"
+        " for this quota. If AWS Service Quotas is not available, contact AWS support to request an increase for this"
+        " quota."
     )
 
 

@@ -1,16 +1,19 @@
 """API rates: one token bucket for each account, region and operation, on real time.
 
 AWS publishes few of these numbers. The table says for each where it comes from; ``estimate`` means that no source was
-found and a value was chosen that a well-behaved client keeps within, so that a client that polls or bursts is noticed here
-and not on its first day on AWS.
+found and a value was chosen that a well-behaved client keeps within, so that a client that polls or bursts is noticed
+here and not on its first day on AWS.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Everything else that moto holds survives by its requests: each successful change is written down and done again at the start.
+"""All else that moto holds survives by its requests: each that changed something is written down and done again.
 
-A request is recorded with the seed of moto's random numbers at that moment, so that the ids, ARNs and keys it makes are the
-same when it is done again. Requests that are recorded run one at a time. What moto stamps with the current time (the
-creation date of a role, for one) shows the time of the last start.
+A request is recorded with the seed of moto's random numbers at that moment, so that the ids, ARNs and keys it makes
+are the same when it is done again. Requests that are recorded run one at a time. What moto stamps with the current
+time (the creation date of a role, for one) shows the time of the last start.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.database import Database
-from clary.sandbox.wire import Environ, Request
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from clary.sandbox.database import Database
+    from clary.sandbox.wire import Environ, Request
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -27,8 +29,9 @@ TRANSIENT_SERVICES = frozenset({"sts"})
 """Services whose state is not kept."""
 
 _READING = (
-    "Describe", "List", "Get", "Search", "Filter", "Lookup", "Head", "Batch", "Test", "Simulate", "Validate", "Generate",
-    "Encrypt", "Decrypt", "ReEncrypt", "Sign", "Verify", "StartQuery", "StopQuery", "StartLiveTail", "Detect", "Estimate",
+    "Describe", "List", "Get", "Search", "Filter", "Lookup", "Head", "Batch", "Test", "Simulate", "Validate",
+    "Generate", "Encrypt", "Decrypt", "ReEncrypt", "Sign", "Verify", "StartQuery", "StopQuery", "StartLiveTail",
+    "Detect", "Estimate",
 )  # fmt: skip
 _MESSAGES = ("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "PurgeQueue")
 _KEPT_HEADERS = ("CONTENT_TYPE", "HTTP_X_AMZ_TARGET", "HTTP_HOST")
@@ -65,12 +68,12 @@ class Records:
 
     @staticmethod
     def prepare(service: str) -> None:
-        """Bring under control what a service of moto draws from elsewhere: KMS takes its master keys from the system."""
+        """Bring under control what a service draws from elsewhere: KMS takes its master keys from the system."""
         if service in ("kms", "cloudformation"):
-            import moto.kms.models
+            from moto.kms import models
             from moto.moto_api._internal import mock_random
 
-            moto.kms.models.generate_master_key = lambda: mock_random.getrandbits(256).to_bytes(32, "big")
+            vars(models)["generate_master_key"] = lambda: mock_random.getrandbits(256).to_bytes(32, "big")
 
     def add(self, request: Request, account: str, body: bytes, seed: int) -> None:
         """Write a successful request down; call it before its reply is sent."""
@@ -78,11 +81,13 @@ class Records:
         headers = {name: environ[name] for name in _KEPT_HEADERS if name in environ}
         headers |= {name: value for name, value in environ.items() if name.startswith("HTTP_X_AMZ_") and _kept(name)}
         headers["HTTP_AUTHORIZATION"] = (
-            f"AWS4-HMAC-SHA256 Credential={request.access_key}/20200101/{request.region}/{request.service}/aws4_request,"
+            "AWS4-HMAC-SHA256"
+            f" Credential={request.access_key}/20200101/{request.region}/{request.service}/aws4_request,"
             " SignedHeaders=host, Signature=0"
         )
         self._db.execute(
-            "INSERT INTO records (account, service, operation, method, uri, headers, body, seed) VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT INTO records (account, service, operation, method, uri, headers, body, seed)"
+            " VALUES (?,?,?,?,?,?,?,?)",
             (
                 account,
                 request.service,

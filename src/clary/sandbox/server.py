@@ -1,7 +1,8 @@
 """The sandbox's one door: HTTP on the loopback interface and on a unix socket, in front of everything it answers.
 
-Signatures are not verified: whoever can reach the loopback interface of this machine may use the sandbox. What is checked is
-that a request names an access key, that temporary credentials have not expired, and that it does not come from a web page.
+Signatures are not verified: whoever can reach the loopback interface of this machine may use the sandbox. What is
+checked is that a request names an access key, that temporary credentials have not expired, and that it does not come
+from a web page.
 """
 
 from __future__ import annotations
@@ -12,25 +13,25 @@ import json
 import logging
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.client import responses
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clary.errors import SandboxError
 from clary.sandbox.admin import PREFIX, Admin
+from clary.sandbox.http import restore_names
 from clary.sandbox.operations import OPERATIONS, answer
 from clary.sandbox.operations.context import Caller, Platform
-from clary.sandbox.rates import Rates
 from clary.sandbox.wire import ApiError, Environ, Request, Response, error_response, json_response, parse, read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from clary.sandbox.rates import Rates
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
-_LARGEST_BODY = 5 * 1024**3 + 1024**2
-"""S3 takes 5 GiB in one PUT."""
-_THREADS = 32
 _VIRTUAL_HOST = re.compile(r"(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])\.(?:s3\.)?localhost(?::\d+)?")
 _CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH")
 
@@ -44,6 +45,7 @@ class Front:
     admin: Admin
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one HTTP request, as WSGI asks for."""
         response = self._respond(environ)
         start_response(f"{response.status} {responses.get(response.status, '')}", response.headers)
         return response.body
@@ -54,13 +56,14 @@ class Front:
             return json_response({"__type": "AccessDeniedException", "message": refusal}, status=403)
         if environ["PATH_INFO"].startswith(PREFIX):
             return self.admin.handle(environ)
+        restore_names(environ)
         _to_path_style(environ)
         request = parse(environ)
         try:
             return self._serve(request)
         except ApiError as error:
             return error_response(request, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one request must not take the server down
             _log.exception("%s %s failed", request.service, request.operation)
             return error_response(request, ApiError("InternalFailure", "The sandbox failed; see its log.", status=500))
 
@@ -190,46 +193,6 @@ def bind(port: int, *, host: str = _LOOPBACK) -> socket.socket:
         raise SandboxError(
             "sandbox.port_taken",
             f"Port {port} on {host} cannot be used: {error.strerror}.",
-            next_step="Choose another with --port, or 0 for any free one; `clary sandbox status` shows a running sandbox.",
+            next_step="Choose another with --port (0: any free one); `clary sandbox status` shows a running sandbox.",
         ) from error
     return listener
-
-
-class HttpServer:
-    """waitress on both sockets. The unix socket serves containers that have a network of their own."""
-
-    def __init__(self, application: Front, listener: socket.socket, unix_path: Path) -> None:
-        from waitress.server import create_server
-        from waitress.task import ThreadedTaskDispatcher
-
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._map: dict[int, Any] = {}
-        self._dispatcher = ThreadedTaskDispatcher()
-        self._dispatcher.set_thread_count(_THREADS)
-        common = {
-            "map": self._map,
-            "_dispatcher": self._dispatcher,
-            "max_request_body_size": _LARGEST_BODY,
-            "connection_limit": 1000,
-            "channel_timeout": 600,
-            "recv_bytes": 1 << 18,
-            "asyncore_use_poll": True,
-            "ident": "clary-sandbox",
-        }
-        unix_path.unlink(missing_ok=True)
-        self._tcp = create_server(application, sockets=[listener], **common)
-        self._unix = create_server(application, unix_socket=str(unix_path), unix_socket_perms="600", **common)
-        self._unix_path = unix_path
-
-    def run(self) -> None:
-        """Serve until ``close`` is called from a signal handler, which raises SystemExit here."""
-        from waitress import wasyncore
-
-        try:
-            while self._map:
-                wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
-        except (KeyboardInterrupt, SystemExit):
-            pass
-        self._dispatcher.shutdown(timeout=5)
-        wasyncore.close_all(self._map)
-        self._unix_path.unlink(missing_ok=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.faults import Faults
-from clary.sandbox.gateway import Gateway
 from clary.sandbox.joblogs import StreamSink
 from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
 from clary.sandbox.operations.context import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from clary.sandbox.faults import Faults
+    from clary.sandbox.gateway import Gateway
 
 CREDENTIALS_SECONDS = 3600
 """How long a job's credentials are good, in real time, since the SDK in the container lives in real time."""
@@ -29,7 +32,7 @@ class SandboxServices:
         self._gateway = gateway
         self._faults = faults
 
-    def objects(self, account: str, region: str) -> ObjectAccess:
+    def objects(self, account: str, region: str) -> ObjectAccess:  # noqa: ARG002 - bucket names are global
         """Return S3; bucket names are global, so account and region make no difference here."""
         return PlatformObjects(self._gateway, self._faults)
 
@@ -47,9 +50,9 @@ class SandboxServices:
             region_name=job.region,
             role_session_name="SageMaker",
             role_arn=role_arn,
-            policy=None,
+            policy="",
             duration=CREDENTIALS_SECONDS,
-            external_id=None,
+            external_id="",
         )
         return {
             "AccessKeyId": assumed.access_key_id,
@@ -96,7 +99,7 @@ class PlatformObjects:
         with self._objects.locked(bucket, [key]):
             file = self._stored(bucket, key).open()
         with file:
-            return file.read()
+            return bytes(file.read())
 
     def _stored(self, bucket: str, key: str) -> Any:
         current = self._objects.current(bucket, key)

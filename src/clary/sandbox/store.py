@@ -7,15 +7,17 @@ A change of a job, and the event that tells of it, are one transaction. The even
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.database import Database
 from clary.sandbox.model import Clock, Job, JobKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 """The statuses that a job never leaves."""
@@ -99,7 +101,8 @@ class SqliteJobStore:
                 raise NameTaken(taken.arn)
             check()
             self._db.execute(
-                "INSERT INTO jobs (kind, account, region, name, arn, request, describe, version, status, created, modified)"
+                "INSERT INTO jobs"
+                " (kind, account, region, name, arn, request, describe, version, status, created, modified)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     job.kind.value,
@@ -254,6 +257,10 @@ class SqliteJobStore:
         """Wait that many real seconds at most for a new event."""
         self._events_waiting.wait(timeout)
         self._events_waiting.clear()
+
+    def wake(self) -> None:
+        """End a ``wait_for_event`` early."""
+        self._events_waiting.set()
 
     def close(self) -> None:
         """Close the file."""

@@ -1,15 +1,17 @@
-"""What a request to AWS says about itself, and how AWS words a refusal: the parts of the protocols that all services share."""
+"""What a request to AWS says about itself, and how AWS words a refusal: what the protocols have in common."""
 
 from __future__ import annotations
 
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 Environ = dict[str, Any]
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/(\d{8})/([a-z0-9-]+)/([a-zA-Z0-9.-]+)/aws4_request")
@@ -39,7 +41,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Request:
-    """A parsed request: who asks (``access_key``, ``region``), which service, which operation, about which S3 object."""
+    """A parsed request: who asks (``access_key``, ``region``), which service and operation, about which S3 object."""
 
     environ: Environ
     method: str
@@ -120,7 +122,7 @@ def _scope(environ: Environ, query: Mapping[str, Sequence[str]]) -> tuple[str | 
     old_style = re.match(r"AWS ([^:\s]+):", authorization)
     if old_style:
         return old_style[1], "", "s3"
-    return query.get("AWSAccessKeyId", [None])[0], "", ""  # type: ignore[list-item]
+    return query.get("AWSAccessKeyId", [None])[0], "", ""
 
 
 def _is_form(environ: Environ) -> bool:

@@ -1,17 +1,20 @@
 """A sandbox whose jobs do nothing: they go to Training and stay there until they are stopped or told to end.
 
-For tests of the front alone; the life of real jobs is tested elsewhere. Environment variable ``end=Completed`` of a job lets
-it end at once.
+For tests of the front alone; the life of real jobs is tested elsewhere. Environment variable ``end=Completed`` of a
+job lets it end at once.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from clary.sandbox.model import Job, JobKind
 from clary.sandbox.process import Runner, Settings, main
-from clary.sandbox.services import SandboxServices
-from clary.sandbox.store import SqliteJobStore
+
+if TYPE_CHECKING:
+    from clary.sandbox.services import SandboxServices
+    from clary.sandbox.store import SqliteJobStore
 
 
 class IdleLife:
@@ -22,10 +25,11 @@ class IdleLife:
     def begin(self, job: Job) -> None:
         now = self.services.clock.now()
         started = "TrainingStartTime" if job.kind is JobKind.TRAINING else "ProcessingStartTime"
-        job = self.store.transition(job, "Training", "Training in-progress", **{started: now})
-        for line in job.request.get("Environment", {}).get("log", "").splitlines():
+        job = self.store.transition(self.store.update(job, {started: now}), "Training", "Training in-progress")
+        output = job.request.get("Environment", {}).get("log")
+        if output:
             sink = self.services.log_sink(job, f"{job.name}/algo-1-1")
-            sink.write(line.encode() + b"\n")
+            sink.write(output.encode())
             sink.close()
         end = job.request.get("Environment", {}).get("end")
         if end:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from clary.sandbox.model import JobKind
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 _PRINCIPAL = "sagemaker.amazonaws.com"
 _S3_URI = re.compile(r"(?:s3|https)://([^/]+)/?(.*)", re.DOTALL)
@@ -65,8 +68,8 @@ def check_storage(kind: JobKind, request: Mapping[str, Any], platform: Platform,
             raise ApiError(
                 "ValidationException",
                 f'The S3 bucket "{bucket}" of the output location "{uri}" does not exist in the selected region'
-                f" ({caller.region}), or the role may not access it. Error message from S3: The specified bucket does not"
-                " exist",
+                f" ({caller.region}), or the role may not access it. Error message from S3: The specified bucket does"
+                " not exist",
             )
     for uri in _inputs(kind, request):
         _check_input(uri, request["RoleArn"], platform, caller)
@@ -80,8 +83,8 @@ def _check_input(uri: str, role: str, platform: Platform, caller: Caller) -> Non
     # The wording is the service's, e.g. in aws/amazon-sagemaker-examples#2489.
     raise ApiError(
         "ValidationException",
-        f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in the'
-        f" selected region ({caller.region}), that objects exist under that S3 prefix, and that the role"
+        f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket exists in'
+        f" the selected region ({caller.region}), that objects exist under that S3 prefix, and that the role"
         f' "{role}" has "s3:ListBucket" permissions on bucket "{bucket}".',
     )
 

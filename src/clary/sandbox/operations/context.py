@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from clary.sandbox.faults import Faults
-from clary.sandbox.gateway import Gateway
-from clary.sandbox.model import Clock, Job
-from clary.sandbox.quotas import Quotas
-from clary.sandbox.store import SqliteJobStore
+if TYPE_CHECKING:
+    from clary.sandbox.faults import Faults
+    from clary.sandbox.gateway import Gateway
+    from clary.sandbox.model import Clock, Job
+    from clary.sandbox.quotas import Quotas
+    from clary.sandbox.store import SqliteJobStore
 
 
 class JobLife(Protocol):

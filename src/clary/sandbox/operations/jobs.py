@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.model import Job, JobKind
 from clary.sandbox.operations.checks import check_role, check_storage
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.quotas import QuotaExceeded, exceeded_message, quota_name
 from clary.sandbox.store import TERMINAL, NameTaken
 from clary.sandbox.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 NOT_FOUND = "Requested resource not found."
 PAGE = 10
@@ -48,8 +51,8 @@ def create(
         title = f"{kind.value.capitalize()} job"
         raise ApiError(
             "ResourceInUse",
-            f"{title} names must be unique within an AWS account and region, and a {title.lower()} with this name already"
-            f" exists ({taken.arn})",
+            f"{title} names must be unique within an AWS account and region, and a {title.lower()} with this name"
+            f" already exists ({taken.arn})",
         ) from None
     except QuotaExceeded as exceeded:
         raise ApiError("ResourceLimitExceeded", str(exceeded)) from None

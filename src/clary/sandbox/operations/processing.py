@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.model import JobKind
 from clary.sandbox.operations import jobs
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.operations.shapes import projected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 _KIND = JobKind.PROCESSING
 _DEFAULTS = {"StoppingCondition": {"MaxRuntimeInSeconds": 86_400}}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.quotas import SERVICE
 from clary.sandbox.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 _PAGE = 100
 
@@ -17,7 +20,7 @@ def list_service_quotas(platform: Platform, caller: Caller, request: Mapping[str
     _check_service(request)
     quotas = [
         quota
-        for quota in platform.quotas.list(caller.account, caller.region)
+        for quota in platform.quotas.all(caller.account, caller.region)
         if quota.code == request.get("QuotaCode", quota.code)
     ]
     token = request.get("NextToken", "")
@@ -33,7 +36,7 @@ def list_service_quotas(platform: Platform, caller: Caller, request: Mapping[str
 def get_service_quota(platform: Platform, caller: Caller, request: Mapping[str, Any]) -> dict[str, Any]:
     """GetServiceQuota."""
     _check_service(request)
-    for quota in platform.quotas.list(caller.account, caller.region):
+    for quota in platform.quotas.all(caller.account, caller.region):
         if quota.code == request.get("QuotaCode"):
             return {"Quota": quota.to_api(caller.account, caller.region)}
     raise ApiError("NoSuchResourceException", "The request failed because the specified quota does not exist.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 MAX_TAGS = 50
 

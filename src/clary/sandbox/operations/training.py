@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.model import JobKind
 from clary.sandbox.operations import jobs
-from clary.sandbox.operations.context import Caller, Platform
 from clary.sandbox.operations.shapes import projected
 from clary.sandbox.store import TERMINAL
 from clary.sandbox.wire import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clary.sandbox.operations.context import Caller, Platform
 
 _KIND = JobKind.TRAINING
 _DEFAULTS = {
