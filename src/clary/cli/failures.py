@@ -13,6 +13,7 @@ def refuse(state: State, error: ClaryError) -> int:
     """Print an error and return its exit code. The traceback is shown only with ``--debug``."""
     from clary.cli import output
 
+    _name_the_sandbox(error)
     if state.json:
         data = error.to_dict()
         if state.debug:
@@ -65,6 +66,13 @@ def unexpected(error: Exception) -> ClaryError:
     )
     wrapped.__cause__ = error
     return wrapped
+
+
+def _name_the_sandbox(error: ClaryError) -> None:
+    """Say how to start the sandbox when nothing answers on this machine: only the command line knows of it."""
+    endpoint = str(error.details.get("endpoint") or "")
+    if error.code == "aws.unreachable" and endpoint.startswith(("http://127.0.0.1:", "http://localhost:")):
+        error.next_step = f"If {endpoint} is the sandbox, run `clary sandbox start --detach`. Else: {error.next_step}"
 
 
 def _traceback(error: ClaryError) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -73,8 +73,7 @@ def rows(pairs: Iterable[tuple[str, Any]], *, indent: str = "") -> None:
 
 def style(text: str, colour: str | None = None, *, bold: bool = False, error: bool = False) -> str:
     """Return the text in colour, if the stream is a terminal and NO_COLOR is not set (no-color.org)."""
-    stream = sys.stderr if error else sys.stdout
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    if not _colour_on(sys.stderr if error else sys.stdout):
         return text
     return click.style(text, fg=colour, bold=bold or None)
 
@@ -92,13 +91,27 @@ def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if terminal else 10_000)
+    console = Console(
+        file=sys.stdout,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if terminal else 10_000,
+        no_color=not _colour_on(sys.stdout),
+    )
     shown = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
     for header in headers:
         shown.add_column(header, overflow="fold")
     for cells in body:
         shown.add_row(*(Text(cell, style=_cell_style(cell)) for cell in cells))
-    console.print(shown)
+    with console.capture() as printed:
+        console.print(shown)
+    for text in printed.get().splitlines():
+        say(text.rstrip())
+
+
+def _colour_on(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _cell_style(cell: str) -> str:
