@@ -145,6 +145,8 @@ BY_EXIT_CODE: dict[int, Explanation] = {
     ),
 }
 """By the container's exit code, when it left no reason of ours."""
+NATIVE_CODES = frozenset({132, 134, 135, 136, 139})
+"""Exit codes of a crash in native code: 128 + SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV."""
 
 
 def _text(pattern: str) -> re.Pattern[str]:

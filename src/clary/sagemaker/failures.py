@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clary.errors import Retry
-from clary.sagemaker.causes import BY_CAUSE, BY_EXIT_CODE, BY_TEXT, Explanation
+from clary.sagemaker.causes import BY_CAUSE, BY_EXIT_CODE, BY_TEXT, NATIVE_CODES, Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ LOG_LINES = 12
 _ALGORITHM_ERROR = re.compile(r"\s*AlgorithmError:\s?(?P<text>.*?)(?:,?\s*exit code:\s*(?P<code>\d+))?\s*", re.DOTALL)
 _OWN_FIRST_LINE = re.compile(r"(?P<cause>[a-z_]+): (?P<summary>.+)")
 _OWN_NEXT_STEP = re.compile(r"(?P<summary>.*?) Next step: (?P<next_step>.*?)(?: \[[\w.]+\])?", re.DOTALL)
-_NAMED_SIGNAL = re.compile(r"\b(?:ended with |killed by |\()(SIG[A-Z]+)\b")
+# The words of our runtime's supervisor, so that a user's own message about a signal is not taken for them.
+_NAMED_SIGNAL = re.compile(r"The process (?:ended with |was killed by |was killed for want of memory \()(SIG[A-Z]+)")
 _REFUSED = re.compile(r"\((AccessDenied\w*|UnauthorizedOperation)\) when calling|is not authorized to perform")
 _NO_MEMORY = re.compile(
     r"\bMemoryError\b|OutOfMemoryError|CUDA out of memory|Cannot allocate memory|Unable to allocate [\d.]+ .?iB"
@@ -134,9 +135,8 @@ def _from_own_file(text: str, code: int | None) -> Failure | None:
     if cause == "user_code":
         cause = _finer(summary)
     found = _made("interrupted" if cause == "interrupted" else "failed", cause, summary, code)
-    by_code = BY_EXIT_CODE.get(code) if code is not None else None
-    if next_step is None and by_code is not None and by_code.cause == cause:
-        next_step = by_code.next_step
+    if next_step is None and code in NATIVE_CODES and cause == "user_code":
+        next_step = BY_EXIT_CODE[code].next_step
     if code in _RETRIES:
         found = replace(found, retry=_RETRIES[code])
     frames = tuple(line.strip() for line in rest if line.strip())
