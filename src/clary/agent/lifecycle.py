@@ -94,7 +94,8 @@ def step(place: Place, log: Log, state: RunState, observer: Observer | None = No
 def send(place: Place, log: Log, state: RunState, observer: Observer | None = None) -> Seen:
     """Ask for the job of the latest attempt, by the request on record, or adopt the one that is there.
 
-    A request that is refused for good ends the attempt on record, and the refusal is raised.
+    A request that is refused for good ends the attempt on record, with the reason. Raises AwsError where it is not
+    known whether the job was made.
     """
     from clary.sagemaker import jobs
 
@@ -108,16 +109,19 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
         except QuotaError as error:
             pause = random.uniform(0.5, 1) * _QUOTA_PAUSE
             if _never_fits(error) or time.monotonic() + pause > give_up:
-                raise _refused(log, state, attempt, error) from error
+                _record_refusal(log, state, attempt, error)
+                break
             if observer is not None:
                 observer.note(f"Waiting for quota. {error.summary}")
             time.sleep(pause)
         except ClaryError as error:
             if error.code in _UNCERTAIN:
                 raise _unsure(state, error) from error
-            raise _refused(log, state, attempt, error) from error
+            _record_refusal(log, state, attempt, error)
+            break
         else:
-            return _seen(place, state, None)
+            break
+    return _seen(place, state, None)
 
 
 def request_stop(place: Place, run: str) -> Seen:
@@ -236,16 +240,15 @@ def _end(log: Log, state: RunState, number: int, outcome: str, failure: Record |
     append(log, state, ended)
 
 
-def _refused(log: Log, state: RunState, attempt: Attempt, error: ClaryError) -> ClaryError:
+def _record_refusal(log: Log, state: RunState, attempt: Attempt, error: ClaryError) -> None:
     failure = {
         "cause": _cause(error),
         "summary": error.summary,
         "next_step": error.next_step,
         "retry": str(error.retry),
+        "code": error.code,
     }
     _end(log, state, attempt.number, "failed", failure)
-    error.details = {**error.details, "run": state.run}
-    return error
 
 
 def _cause(error: ClaryError) -> str:

@@ -49,9 +49,9 @@ def wait(place: Place, run: str, timeout: float | None) -> RunView | None:
     deadline = None if timeout is None else time.monotonic() + timeout
     with place.log(run) as log:
         watch = _Watch(place, run, log, None)
-        while not watch.state.settled:
+        while not watch.over:
             if deadline is not None and time.monotonic() >= deadline:
-                return None
+                return watch.view() if watch.state.settled else None
             watch.pause(1.0 if deadline is None else min(1.0, deadline - time.monotonic()))
         return watch.view()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from clary.agent.local import is_live, refuse_completed, who
 from clary.agent.planning import Plan, again, plan
 from clary.agent.present import run_view
 from clary.agent.specs import spec_bytes, spec_key
+from clary.agent.verified import verify_once
 from clary.artifacts import encode
 from clary.code.select import megabytes
 from clary.errors import UsageError
@@ -44,15 +46,16 @@ _UPLOADERS = 16
 def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
     """Record a new run and ask for its job; return when SageMaker has taken the request.
 
-    Raises what ``plan`` raises and SerializationError for an input that cannot be kept, before anything is stored;
-    then NotFoundError (``store.bucket_not_found``), AwsError and its kin.
+    Raises, before anything is stored: what ``plan`` raises, SerializationError for an input that cannot be kept,
+    NotFoundError (``stack.bucket_not_found``, ``stack.role_not_found``). Then AwsError and its kin. A job that
+    SageMaker refuses is no error here: the run is recorded as failed, with the reason.
     """
     run = new_id()
     with tempfile.TemporaryDirectory(prefix="clary-") as staging:
         staged = open_store(staging)
         encoded = {name: encode(value, staged) for name, value in inputs.items()}
         planned = plan(place, target, run, 1)
-        _tell(observer, planned)
+        _verify(place, planned, observer)
         _upload(place.store, planned, staged, observer)
     created = records.created(
         run, flow=target.flow.name, stack=place.stack.name, spec=planned.name, inputs=encoded, by=who()
@@ -83,7 +86,7 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
         record = _same_again(seen.state, number, on_change)
     else:
         planned = plan(place, target, run, number)
-        _tell(observer, planned)
+        _verify(place, planned, observer)
         if observer is not None and planned.name["code"] != seen.state.spec.get("code"):
             observer.note("The project's code has changed since the run was submitted; the new code runs.")
         _upload(place.store, planned, None, observer)
@@ -120,10 +123,12 @@ def _same_again(state: RunState, number: int, on_change: str) -> Record:
     return records.attempt(number, job=job, request=request, spec=before.spec, on_change=on_change)
 
 
-def _tell(observer: Observer | None, planned: Plan) -> None:
+def _verify(place: Place, planned: Plan, observer: Observer | None) -> None:
+    """See that bucket and role exist, once for each, and tell what is allowed and yet looks wrong."""
+    warnings = verify_once(replace(place.stack, execution_role=planned.request["RoleArn"]))
     if observer is None:
         return
-    for warning in planned.warnings:
+    for warning in [*planned.warnings, *warnings]:
         observer.note(warning)
     withheld = planned.code.selection.withheld
     if withheld:
