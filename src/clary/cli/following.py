@@ -28,10 +28,11 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     """Begin a run, or an attempt of one, and follow it; print how it ends and return the exit code.
 
     ``begin`` records and submits, and on a local stack runs to the end. 0: completed, or detached as asked. 1: it ended
-    without a result. 130: left by Ctrl-C.
+    without a result. 130: left by Ctrl-C, or stopped by it where the run was this process.
     """
     view: LiveView | SilentView = SilentView() if state.current().json else LiveView()
     run: RunView | None = None
+    killed = False
     try:
         with _clean_stdout(stack):
             run = begin(view)
@@ -44,12 +45,13 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
         run = _interrupted(stack, known.id, view)
         if run is None:
             return state.INTERRUPTED
+        killed = stack.type == LOCAL
     if detach and run.status not in SETTLED:
         _say_detached(stack, run.id)
         return 0
     view.finish()
     output.item(run.to_dict(), lambda: run_text.summary(run))
-    return 0 if run.status == "completed" else 1
+    return state.INTERRUPTED if killed else 0 if run.status == "completed" else 1
 
 
 def _until_settled(stack: Stack, run: str, view: LiveView | SilentView) -> RunView:

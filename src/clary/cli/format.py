@@ -41,10 +41,12 @@ def ago(epoch: float, *, now: float | None = None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration: ``0.42 s``, ``12.3 s``, ``2 min 5 s``, ``3 h 4 min``; an unknown one is ``-``."""
+    """Return a duration: ``3 ms``, ``0.42 s``, ``12.3 s``, ``2 min 5 s``, ``3 h 4 min``; an unknown one is ``-``."""
     if seconds is None:
         return "-"
     seconds = max(seconds, 0.0)
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 or seconds == 0 else "<1 ms"
     if seconds < 9.995:
         return f"{seconds:.2f} s"
     if seconds < 59.95:

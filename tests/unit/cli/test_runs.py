@@ -148,7 +148,7 @@ def test_ctrl_c_in_a_pipe_leaves_a_remote_run_and_stops_a_local_one(
     assert ("stop", RUN) not in services.asked
     services.story = interrupt
     local = clary("run", "x.py:digits")
-    assert local.code == 1
+    assert local.code == 130
     assert ("stop", RUN) in services.asked
     assert "stopped" in local.out
 
