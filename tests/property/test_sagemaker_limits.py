@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,13 +23,18 @@ FEW = 3
 SHAPES = service_model()["shapes"]
 
 
+def later(name: str) -> st.SearchStrategy[Any]:
+    """Values that the shape allows; looked up when one is drawn, for shapes may hold each other."""
+    return st.deferred(lambda: values(name))
+
+
 @cache
 def values(name: str) -> st.SearchStrategy[Any]:
     """Values that the shape allows."""
     shape = SHAPES[name]
     kind = shape["type"]
     if kind == "structure":
-        members = {member: st.deferred(partial(values, inner["shape"])) for member, inner in shape["members"].items()}
+        members = {member: later(inner["shape"]) for member, inner in shape["members"].items()}
         required = {member: members.pop(member) for member in shape.get("required", ())}
         return st.fixed_dictionaries(required, optional=members)
     if kind == "list":

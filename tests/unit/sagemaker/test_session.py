@@ -135,6 +135,23 @@ def test_a_profile_that_does_not_exist() -> None:
     assert "nobody" in caught.value.summary
 
 
+def test_a_credentials_file_of_its_own_wins_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "config"
+    mine.write_text("[default]\nrole_arn = arn:aws:iam::123456789012:role/other\nsource_profile = default\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(mine))
+    file = tmp_path / "credentials"
+    file.write_text("[default]\naws_access_key_id = fromfile\naws_secret_access_key = x\n")
+    assert Aws("eu-west-1", credentials=f"aws-credentials-file:{file}").credentials().access_key == "fromfile"
+
+
+def test_a_credentials_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Aws("eu-west-1", credentials=f"aws-credentials-file:{tmp_path}/none").credentials()
+    assert (caught.value.code, caught.value.field) == ("aws.no_credentials_file", "credentials")
+
+
 def test_a_source_of_credentials_that_is_none_shows_no_secret() -> None:
     with pytest.raises(ConfigError) as caught:
         Aws("eu-west-1", credentials="key:hunter2")
