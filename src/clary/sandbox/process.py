@@ -33,6 +33,7 @@ from clary.sandbox.identity import start_mark
 from clary.sandbox.operations.context import JobLife, Platform
 from clary.sandbox.quotas import Quotas
 from clary.sandbox.rates import Rates
+from clary.sandbox.roster import Roster
 from clary.sandbox.server import Front, bind
 from clary.sandbox.services import SandboxServices
 from clary.sandbox.store import SqliteJobStore
@@ -77,7 +78,7 @@ def containers(settings: Settings, services: SandboxServices, store: SqliteJobSt
     choice = choose_executor(
         settings.data, bootstrap.ACCOUNT, bootstrap.REGION, requirements=tuple(settings.requirements)
     )
-    executor = choice.executor
+    executor = Roster(choice.executor)
     return Runner(Life(services, store, executor), executor.name, [*executor.not_honoured, *choice.refused])
 
 
