@@ -16,6 +16,8 @@ import fractions
 import json
 import math
 import pathlib
+import struct
+import sys
 import uuid
 import zoneinfo
 from typing import TYPE_CHECKING, Any
@@ -25,25 +27,40 @@ from clary.artifacts import names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SIMPLE = (type(None), bool, int, str)
+_LARGE = 1 << 64
+"""Integers from here on are written in base 16: Python refuses to read very long ones in base 10."""
+_COMPARABLE_SCALARS = frozenset("biufcmMSU")
+"""Kinds of NumPy scalars that have a plain form: numbers, times, texts."""
 
 
 class NotPlain(Exception):  # noqa: N818 - a signal between codecs that never leaves this room
     """The value is of a type that has no plain form."""
 
 
+_in_order = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+def names_classes(text: str) -> bool:
+    """Tell whether a plain form, as JSON, may name classes: reading it back then imports their modules."""
+    return '"~' in text and any(f'"{tag}"' in text for tag in ("~enum", "~flag", "~named", "~dataclass"))
+
+
 def canonical(plain: Any) -> bytes:
     """Return bytes that are equal for equal values: keys and set members sorted."""
-    return json.dumps(_sorted(plain), separators=(",", ":"), sort_keys=True).encode()
+    return _in_order(_sorted(plain)).encode()
 
 
 def to_plain(value: Any) -> Any:
     """Return the JSON form of the value; raises NotPlain."""
     kind = type(value)
-    if kind in _SIMPLE:
+    if kind is str:
+        return value if value.isascii() else _from_text(value)
+    if kind is int:
+        return value if -_LARGE < value < _LARGE else {"~int": hex(value)}
+    if kind is bool or value is None:
         return value
     if kind is float:
-        return value if math.isfinite(value) else {"~float": repr(value)}
+        return value if math.isfinite(value) else {"~float": _float_name(value)}
     if kind is list:
         return [to_plain(item) for item in value]
     if kind is dict:
@@ -52,11 +69,14 @@ def to_plain(value: Any) -> Any:
     if writer is not None:
         return writer(value)
     if isinstance(value, enum.Enum):
-        return {"~enum": [names.name_of(kind), value.name]}
+        return _from_enum(value)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return {"~named": [names.name_of(kind), [to_plain(item) for item in value]]}
+        return {"~named": [_class_name(value), [to_plain(item) for item in value]]}
     if dataclasses.is_dataclass(value):
         return _from_dataclass(value)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic):
+        return _from_numpy(value, numpy)
     raise NotPlain(kind.__qualname__)
 
 
@@ -75,27 +95,148 @@ def from_plain(plain: Any) -> Any:
 
 
 def _from_dict(value: dict[Any, Any]) -> Any:
-    if all(type(key) is str for key in value) and not (len(value) == 1 and next(iter(value)).startswith("~")):
+    if all(type(key) is str and _is_text(key) for key in value) and not (
+        len(value) == 1 and next(iter(value)).startswith("~")
+    ):
         return {key: to_plain(item) for key, item in value.items()}
     return {"~dict": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
 
 
+def _is_text(value: str) -> bool:
+    """Tell whether JSON gives the text back: of two surrogates in a row it would make one character."""
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _from_text(value: str) -> Any:
+    return value if _is_text(value) else {"~str": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()}
+
+
+def _float_name(value: float) -> str:
+    """Return ``inf``, ``-inf``, ``nan``, or for a NaN with sign or payload its bits."""
+    bits = struct.pack(">d", value)
+    return repr(value) if math.isinf(value) or bits == _NAN else bits.hex()
+
+
+def _float_of(name: str) -> float:
+    if len(name) < 16:
+        return float(name)
+    found: float = struct.unpack(">d", bytes.fromhex(name))[0]
+    return found
+
+
+_NAN = struct.pack(">d", math.nan)
+
+
+def _part(value: float) -> Any:
+    return value.hex() if math.isfinite(value) else _float_name(value)
+
+
+def _part_of(part: str) -> float:
+    return float.fromhex(part) if part.lstrip("-").startswith("0x") else _float_of(part)
+
+
+def _from_enum(value: enum.Enum) -> Any:
+    kind = type(value)
+    if value.name in kind.__members__:
+        return {"~enum": [_class_name(value), value.name]}
+    if isinstance(value, enum.Flag) and type(value.value) is int:  # several members at once, or none
+        return {"~flag": [_class_name(value), value.value]}
+    raise NotPlain(kind.__qualname__)
+
+
+def _class_name(value: Any) -> str:
+    """Return the name of the value's class; NotPlain where the name would not lead back to an equal value."""
+    kind = type(value)
+    name = names.name_of(kind)
+    try:
+        found = names.find_class(name)
+    except (ImportError, AttributeError):
+        found = None
+    if found is not kind or (not isinstance(value, enum.Enum) and (_has_extra_state(value) or _reduces_itself(kind))):
+        raise NotPlain(kind.__qualname__)
+    return name
+
+
+def _has_extra_state(value: Any) -> bool:
+    """Tell whether there are attributes beside the declared fields."""
+    fields: Any = getattr(value, "_fields", None) or getattr(value, "__dataclass_fields__", ())
+    slots = {slot for kind in type(value).__mro__ for slot in _slots(kind) if hasattr(value, slot)}
+    return bool((set(getattr(value, "__dict__", ())) | slots) - set(fields))
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    listed = (slots,) if isinstance(slots, str) else tuple(slots)
+    private = f"_{kind.__name__.lstrip('_')}"
+    return tuple(
+        private + slot if slot.startswith("__") and not slot.endswith("__") else slot
+        for slot in listed
+        if slot not in ("__dict__", "__weakref__")
+    )
+
+
+def _reduces_itself(kind: type) -> bool:
+    """Tell whether the class has its own way to be copied, or is made by another constructor than ``object``'s."""
+    hooks = [name for name in ("__reduce__", "__reduce_ex__") if getattr(kind, name) is not getattr(object, name)]
+    return bool(hooks) or (not issubclass(kind, tuple) and kind.__new__ is not object.__new__)
+
+
 def _from_dataclass(value: Any) -> Any:
+    name = _class_name(value)
     declared = {
         field.name: getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)
     }
-    extra = set(getattr(value, "__dict__", {})) - set(declared)
-    if extra or "<locals>" in type(value).__qualname__:
-        raise NotPlain(type(value).__qualname__)
-    return {"~dataclass": [names.name_of(type(value)), {name: to_plain(item) for name, item in declared.items()}]}
+    return {"~dataclass": [name, {name: to_plain(item) for name, item in declared.items()}]}
+
+
+def _class(name: str, is_right: Callable[[Any], bool]) -> Any:
+    """Return the class of that name; TypeError for anything else, which a record from outside might name."""
+    kind = names.find_class(name)
+    if not (isinstance(kind, type) and is_right(kind)):
+        raise TypeError(f"{name} is not such a class any more")
+    return kind
+
+
+def _to_enum(content: Any) -> Any:
+    return _class(content[0], lambda kind: issubclass(kind, enum.Enum))[content[1]]
+
+
+def _to_flag(content: Any) -> Any:
+    return _class(content[0], lambda kind: issubclass(kind, enum.Flag))(content[1])
+
+
+def _to_named(content: Any) -> Any:
+    kind = _class(content[0], lambda kind: issubclass(kind, tuple) and hasattr(kind, "_fields"))
+    return tuple.__new__(kind, [from_plain(item) for item in content[1]])
 
 
 def _to_dataclass(content: Any) -> Any:
-    kind = names.find_class(content[0])
+    kind = _class(content[0], dataclasses.is_dataclass)
     value = object.__new__(kind)
     for name, item in content[1].items():
         object.__setattr__(value, name, from_plain(item))  # not the constructor, which may do more than keep values
     return value
+
+
+def _from_numpy(value: Any, numpy: Any) -> Any:
+    dtype = value.dtype
+    if (
+        dtype.kind not in _COMPARABLE_SCALARS
+        or not dtype.itemsize
+        or dtype.metadata
+        or numpy.dtype(dtype.str).type is not type(value)
+    ):
+        raise NotPlain(type(value).__qualname__)
+    return {"~numpy": [dtype.str, value.tobytes().hex()]}
+
+
+def _to_numpy(content: Any) -> Any:
+    import numpy as np
+
+    return np.frombuffer(bytes.fromhex(content[1]), content[0])[0]
 
 
 def _from_time(value: datetime.datetime | datetime.time) -> Any:
@@ -110,7 +251,9 @@ def _from_time(value: datetime.datetime | datetime.time) -> Any:
             raise NotPlain("ZoneInfo without a key")
         return {f"~{type(value).__name__}": [naive, value.fold, zone.key]}
     offset = zone.utcoffset(None) or datetime.timedelta()
-    return {f"~{type(value).__name__}": [naive, value.fold, [offset.days, offset.seconds, offset.microseconds]]}
+    kept = [naive, value.fold, [offset.days, offset.seconds, offset.microseconds]]
+    name = zone.tzname(None)
+    return {f"~{type(value).__name__}": kept if name == datetime.timezone(offset).tzname(None) else [*kept, name]}
 
 
 def _to_time(kind: Any) -> Callable[[Any], Any]:
@@ -122,7 +265,7 @@ def _to_time(kind: Any) -> Callable[[Any], Any]:
             return value.replace(tzinfo=zoneinfo.ZoneInfo(content[2]))
         days, seconds, microseconds = content[2]
         offset = datetime.timedelta(days=days, seconds=seconds, microseconds=microseconds)
-        return value.replace(tzinfo=datetime.timezone(offset) if offset else datetime.UTC)
+        return value.replace(tzinfo=datetime.timezone(offset, *content[3:]))
 
     return read
 
@@ -145,7 +288,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     frozenset: _items("~frozenset"),
     bytes: _bytes("~bytes"),
     bytearray: _bytes("~bytearray"),
-    complex: lambda value: {"~complex": [value.real.hex(), value.imag.hex()]},
+    complex: lambda value: {"~complex": [_part(value.real), _part(value.imag)]},
     range: lambda value: {"~range": [value.start, value.stop, value.step]},
     datetime.datetime: _from_time,
     datetime.time: _from_time,
@@ -154,19 +297,21 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     decimal.Decimal: _text("~decimal"),
     fractions.Fraction: _text("~fraction"),
     uuid.UUID: _text("~uuid"),
-    pathlib.PosixPath: _text("~path"),
-    pathlib.PurePosixPath: _text("~purepath"),
+    pathlib.PosixPath: lambda value: {"~path": _from_text(str(value))},
+    pathlib.PurePosixPath: lambda value: {"~purepath": _from_text(str(value))},
 }
 
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "~float": float,
+    "~float": _float_of,
+    "~int": lambda content: int(content, 16),
+    "~str": lambda content: base64.b64decode(content).decode("utf-8", "surrogatepass"),
     "~dict": lambda content: {from_plain(key): from_plain(item) for key, item in content},
     "~tuple": lambda content: tuple(from_plain(item) for item in content),
     "~set": lambda content: {from_plain(item) for item in content},
     "~frozenset": lambda content: frozenset(from_plain(item) for item in content),
     "~bytes": base64.b64decode,
     "~bytearray": lambda content: bytearray(base64.b64decode(content)),
-    "~complex": lambda content: complex(float.fromhex(content[0]), float.fromhex(content[1])),
+    "~complex": lambda content: complex(_part_of(content[0]), _part_of(content[1])),
     "~range": lambda content: range(*content),
     "~datetime": _to_time(datetime.datetime),
     "~time": _to_time(datetime.time),
@@ -175,10 +320,12 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "~decimal": decimal.Decimal,
     "~fraction": fractions.Fraction,
     "~uuid": uuid.UUID,
-    "~path": pathlib.PosixPath,
-    "~purepath": pathlib.PurePosixPath,
-    "~enum": lambda content: names.find_class(content[0])[content[1]],
-    "~named": lambda content: tuple.__new__(names.find_class(content[0]), [from_plain(item) for item in content[1]]),
+    "~path": lambda content: pathlib.PosixPath(from_plain(content)),
+    "~purepath": lambda content: pathlib.PurePosixPath(from_plain(content)),
+    "~enum": _to_enum,
+    "~flag": _to_flag,
+    "~numpy": _to_numpy,
+    "~named": _to_named,
     "~dataclass": _to_dataclass,
 }
 
@@ -192,5 +339,5 @@ def _sorted(plain: Any) -> Any:
     inner = {key: _sorted(item) for key, item in plain.items()}
     for tag in ("~set", "~frozenset", "~dict"):
         if tag in inner and len(inner) == 1:
-            return {tag: sorted(inner[tag], key=lambda item: json.dumps(item, sort_keys=True))}
+            return {tag: sorted(inner[tag], key=_in_order)}
     return inner

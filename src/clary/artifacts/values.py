@@ -2,7 +2,7 @@
 
 An encoded value is plain data: ``c`` the codec; ``v`` the plain form or ``at`` the object's key with ``n`` its bytes;
 ``d`` the digest to compare by, absent for pickled values (equal ones differ in their bytes); ``t`` the type's name;
-``p`` a preview where there is no plain form to make one from.
+``p`` a preview where there is no plain form to make one from, or one that names classes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from clary.artifacts import names
-from clary.artifacts.plain import NotPlain, canonical, from_plain, to_plain
+from clary.artifacts.plain import NotPlain, canonical, from_plain, names_classes, to_plain
 from clary.errors import JournalError, SerializationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clary.objects import ObjectStore
 
 Encoded: TypeAlias = dict[str, Any]
@@ -28,6 +30,7 @@ INLINE_LIMIT = 64 * 1024
 """Bytes up to which a value stands in the record itself (DESIGN §4)."""
 _PREVIEW = 80
 _SCALARS = (type(None), bool, int, str, float)
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(value: Any, store: ObjectStore, *, inline_limit: int = INLINE_LIMIT) -> Encoded:
@@ -40,14 +43,16 @@ def encode(value: Any, store: ObjectStore, *, inline_limit: int = INLINE_LIMIT) 
     if mark is not None:
         encoded["d"] = mark
     if len(data) <= inline_limit and inline_limit:
-        if codec == "plain":
+        if codec != "plain":
+            encoded["b"] = base64.b64encode(data).decode()
+        else:
             encoded["v"] = plain
-            return encoded
-        encoded["b"] = base64.b64encode(data).decode()
+            if not names_classes(data.decode()):
+                return encoded  # a preview is made from it when somebody asks
     else:
         encoded["at"] = f"values/{hashlib.sha256(data).hexdigest()}"
         encoded["n"] = len(data)
-        store.create(encoded["at"], data)
+        store.put(encoded["at"], data)  # not create(): S3 may answer 409 when nothing at all was stored
     encoded["p"] = _short(value)
     return encoded
 
@@ -70,7 +75,16 @@ def decode(encoded: Encoded, store: ObjectStore, *, unpickle: bool = True) -> An
             return from_plain(encoded["v"])
         data = base64.b64decode(encoded["b"]) if "b" in encoded else _fetch(encoded, store)
         return _DECODERS[codec](data)
-    except (ImportError, AttributeError, KeyError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as error:
+    except (
+        ImportError,
+        AttributeError,
+        KeyError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise SerializationError(
             "value.unreadable",
             f"The kept {encoded['t']} cannot be read back: {type(error).__name__}: {error}.",
@@ -80,10 +94,9 @@ def decode(encoded: Encoded, store: ObjectStore, *, unpickle: bool = True) -> An
 
 def digest(value: Any) -> str | None:
     """Return a digest that is equal for equal values; None for values that are compared by nobody (pickled ones)."""
-    kind = type(value)
-    if kind in _SCALARS:
-        return _sha(json.dumps(value).encode())
     try:
+        if type(value) in _SCALARS:
+            return _sha(_compact(to_plain(value)).encode())
         if _is_array(value):
             return _array_digest(value)
         return _sha(canonical(to_plain(value)))
@@ -96,6 +109,8 @@ def preview(encoded: Encoded) -> str:
     if "p" in encoded:
         return str(encoded["p"])
     try:
+        if names_classes(_compact(encoded["v"])):
+            return f"a {encoded['t']}"  # looking at a run imports nothing that its record names
         return _short(from_plain(encoded["v"]))
     except (ImportError, AttributeError, KeyError, TypeError, ValueError):
         return f"a {encoded['t']}"
@@ -103,16 +118,12 @@ def preview(encoded: Encoded) -> str:
 
 def _to_bytes(value: Any) -> tuple[str, bytes, Any, str | None]:
     """Return (codec, bytes, plain form if there is one, digest to compare by)."""
-    if type(value) in _SCALARS:
-        plain = to_plain(value)
-        data = json.dumps(plain).encode()
-        return "plain", data, plain, _sha(json.dumps(value).encode())
-    if _is_array(value):
-        return "npy", _array_bytes(value), None, _array_digest(value)
     try:
+        if _is_array(value):
+            return "npy", _array_bytes(value), None, _array_digest(value)
         plain = to_plain(value)
-        data = json.dumps(plain, separators=(",", ":")).encode()
-        return "plain", data, plain, _sha(canonical(plain))
+        data = _compact(plain).encode()
+        return "plain", data, plain, _sha(data if type(value) in _SCALARS else canonical(plain))
     except (NotPlain, RecursionError, ValueError, TypeError):
         return "pickle", _pickled(value), None, None
 
@@ -143,24 +154,40 @@ def _unpickled(data: bytes) -> Any:
 
 def _is_array(value: Any) -> bool:
     imported = sys.modules.get("numpy")
-    return imported is not None and type(value) is imported.ndarray and not value.dtype.hasobject
+    return imported is not None and type(value) is imported.ndarray and _keeps(value.dtype)
+
+
+def _keeps(dtype: Any) -> bool:
+    """Tell whether NumPy's file format gives this type of element back: no objects, no notes of the user's on it."""
+    parts = [dtype.fields[name][0] for name in dtype.names] if dtype.names else [dtype.base] * (dtype.base is not dtype)
+    return bool(dtype.itemsize) and not dtype.hasobject and not dtype.metadata and all(_keeps(part) for part in parts)
 
 
 def _array_bytes(value: Any) -> bytes:
     import numpy.lib.format
 
     buffer = io.BytesIO()
-    numpy.lib.format.write_array(buffer, value, allow_pickle=False)
+    numpy.lib.format.write_array(buffer, value, version=(3, 0), allow_pickle=False)  # takes field names in any script
     return buffer.getvalue()
 
 
 def _array_digest(value: Any) -> str:
     """Digest of type, shape and elements in C order, whatever the order in memory: equal arrays, equal digests."""
+    hashed = hashlib.sha256(f"{value.dtype.str}{value.dtype.descr}{value.shape}".encode())
+    for part in _elements(value):
+        hashed.update(part)
+    return hashed.hexdigest()
+
+
+def _elements(value: Any) -> Iterator[Any]:
+    """Yield the bytes of the elements, field by field where there are fields: what pads them is not part of them."""
     import numpy as np
 
-    hashed = hashlib.sha256(f"{value.dtype.str}{value.dtype.descr}{value.shape}".encode())
-    hashed.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data if value.size else b"")
-    return hashed.hexdigest()
+    if value.dtype.names:
+        for name in value.dtype.names:
+            yield from _elements(value[name])
+    elif value.size:
+        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
 
 
 def _array(data: bytes) -> Any:
