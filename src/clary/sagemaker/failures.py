@@ -167,7 +167,8 @@ def _from_container(
     summary = lines[0] if lines else _last_exception(log_tail)
     if said is None:
         plain = f"The container failed with exit code {code}." if code is not None else "The container failed."
-        return replace(_made("failed", "user_code", summary or plain, code), frames=lines[1:])
+        next_step = BY_EXIT_CODE[1].next_step
+        return Failure("failed", "user_code", summary or plain, next_step, Retry.NO, code, lines[1:])
     # Only where the exit code says nothing of its own does the last exception of the log say more.
     own_words = summary if summary and (lines or said.cause == "user_code") else said.summary
     outcome = "interrupted" if said.cause == "interrupted" else "failed"

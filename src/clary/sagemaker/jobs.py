@@ -145,7 +145,7 @@ def describe(aws: Aws, name: str) -> JobView | None:
 
 
 def stop(aws: Aws, name: str) -> bool:
-    """Ask SageMaker to stop the job; return False when it is over, or being stopped, already.
+    """Ask SageMaker to stop the job; return False when it is over already. Asking twice does no harm.
 
     SageMaker sends SIGTERM and, 120 s later, SIGKILL. Raises NotFoundError when there is no such job.
     """

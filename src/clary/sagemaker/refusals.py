@@ -66,7 +66,8 @@ class Refusal:
         """Return a sentence of the table below with this refusal's words in it."""
         what = self.resource or "what was asked for"
         sentence = template.format(action=self.action, words=self.text or self.code, code=self.code, resource=what)
-        return sentence[:1].upper() + sentence[1:]
+        # An action's name stays as IAM writes it.
+        return sentence if template.startswith("{action}") else sentence[:1].upper() + sentence[1:]
 
     @property
     def details(self) -> dict[str, Any]:

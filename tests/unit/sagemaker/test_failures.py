@@ -87,7 +87,7 @@ def test_a_job_that_is_not_over_has_no_outcome(status: str) -> None:
     [
         (1, "failed", "user_code", Retry.NO, "logs"),
         (2, "failed", "user_code", Retry.NO, "arguments"),
-        (3, "failed", "user_code", Retry.NO, "frame"),
+        (3, "failed", "user_code", Retry.NO, "logs"),
         (75, "failed", "internal", Retry.YES, "Resume"),
         (76, "interrupted", "interrupted", Retry.NO, "newer attempt"),
         (126, "failed", "image", Retry.NO, "mode bits"),

@@ -71,6 +71,12 @@ def test_each_sort_of_refusal(
     assert error.details["request_id"] == "r-1"
 
 
+def test_an_action_is_written_as_iam_writes_it() -> None:
+    error = refused("ValidationException", "1 validation error detected")
+    assert error.summary == "sagemaker:CreateTrainingJob was refused: 1 validation error detected"
+    assert refused("ResourceNotFound", "gone", resource="the job a").summary.startswith("The job a was not found")
+
+
 def test_a_missing_right_names_action_resource_and_the_grant() -> None:
     error = refused(
         "AccessDeniedException",
