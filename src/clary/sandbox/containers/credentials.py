@@ -40,6 +40,7 @@ class CredentialsServer:
 
     def __init__(self, folder: Path) -> None:
         self._grants: dict[str, Grant] = {}
+        self._closed = False
         self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         (folder / CREDENTIALS_SOCKET).unlink(missing_ok=True)
         # Through the descriptor, for a unix socket's path may have 107 bytes at most.
@@ -63,7 +64,10 @@ class CredentialsServer:
         self._grants.pop(token, None)
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _LAUNCH = "import sys; sys.path.append({src!r}); from clary.sandbox.containers.launch import main; main({plan!r}, {fd})"
 _SOURCE = str(Path(__file__).resolve().parents[3])
+_LAUNCHER_LOG = "launcher.log"
 _LOST = {"exit_code": 137, "out_of_memory": False}
 """How a container ended whose launcher was killed: the kernel killed it too, and nobody could write it down."""
 
@@ -184,16 +185,17 @@ class NamespaceExecutor:
         reading, writing = os.pipe()
         code = _LAUNCH.format(src=_SOURCE, plan=str(path), fd=writing)
         try:
-            launcher = subprocess.Popen(
-                [str(base_executable()), "-I", "-S", "-c", code],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=(Path(plan.scratch) / "launcher.log").open("ab"),
-                cwd="/",
-                env={"LANG": "C.UTF-8"},
-                pass_fds=[writing] if place.lifeline is None else [writing, place.lifeline],
-                start_new_session=True,
-            )
+            with (Path(plan.scratch) / _LAUNCHER_LOG).open("ab") as log:
+                launcher = subprocess.Popen(
+                    [str(base_executable()), "-I", "-S", "-c", code],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    cwd="/",
+                    env={"LANG": "C.UTF-8"},
+                    pass_fds=[writing] if place.lifeline is None else [writing, place.lifeline],
+                    start_new_session=True,
+                )
         except BaseException:
             os.close(reading)
             raise
@@ -212,7 +214,7 @@ class NamespaceExecutor:
         launcher.wait()
         if "error" in said:
             raise EntrypointError(str(said["error"]), int(str(said["exit_code"])))
-        why = said.get("failed") or (Path(plan.scratch) / "launcher.log").read_text().strip()[-500:]
+        why = said.get("failed") or (Path(plan.scratch) / _LAUNCHER_LOG).read_text().strip()[-500:]
         raise SandboxError(
             "sandbox.container_failed",
             f"The container could not be made: {why}",

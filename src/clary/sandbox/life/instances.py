@@ -8,7 +8,7 @@ _GIB = 1024**3
 # EC2's families by GiB of memory for each virtual CPU, and sizes by virtual CPUs (EC2 instance type pages).
 _PER_CPU = {"c": 2, "m": 4, "r": 8, "t": 4}
 _CPUS = {"medium": 1, "large": 2, "xlarge": 4}
-_TYPE = re.compile(r"ml\.(?P<family>[a-z])\d[a-z-]*\.(?:(?P<times>\d+)x)?(?P<size>medium|large|xlarge)")
+_TYPE = re.compile(r"ml\.(?P<family>[a-z])\d[a-z-]*\.(?P<times>\d+)?(?P<size>medium|large|xlarge)")
 
 
 def memory_of(instance_type: str) -> int | None:
