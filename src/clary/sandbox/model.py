@@ -65,7 +65,8 @@ class JobStore(Protocol):
     def transition(self, job: Job, secondary: str, message: str, *, status: str | None = None, **changes: Any) -> Job:
         """Enter a new secondary status: closes the last SecondaryStatusTransitions entry and opens the next.
 
-        The same secondary status again only changes the message of the open entry, as the service does.
+        The same secondary status again only changes the message of the open entry, as the service does. A job whose
+        status is Stopping does not go back to Starting, Downloading or Training.
         For processing jobs, which have none, only ``status`` and ``changes`` are applied.
         """
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 """The statuses that a job never leaves."""
 
+BEFORE_STOPPING = frozenset({"Starting", "Downloading", "Training"})
+"""Secondary statuses that a stopping job does not enter any more, even if that was decided before the stop came."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -150,7 +153,8 @@ class SqliteJobStore:
             new = _merged(describe, changes)
             if status is not None:
                 new[_status_member(job.kind)] = status
-            if job.kind is JobKind.TRAINING:
+            stopping = new[_status_member(job.kind)] == "Stopping"
+            if job.kind is JobKind.TRAINING and not (stopping and secondary in BEFORE_STOPPING):
                 history = [dict(entry) for entry in new.get("SecondaryStatusTransitions", [])]
                 new["SecondaryStatus"] = secondary
                 new["SecondaryStatusTransitions"] = _entered(history, secondary, message, self._clock.now())
