@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import re
 import threading
 import time
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlencode
 
 from clary.sandbox import joblogs, objects, queues, records
 from clary.sandbox.database import Database
+from clary.sandbox.moto_app import Moto
 from clary.sandbox.wire import Environ, Request, Response, parse, read_body
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Gateway:
     """moto behind one door. ``account`` is the account of access keys that nobody made."""
 
     def __init__(self, data: Path, account: str) -> None:
-        self._dispatch = _moto_application()
+        self._moto = Moto()
         from moto.iam.models import iam_backends
         from moto.s3.models import s3_backends
         from moto.sqs.models import sqs_backends
@@ -57,8 +57,8 @@ class Gateway:
         self.logs.restore()
         return failed
 
-    def _replay(self, environ: Environ, account: str) -> int:
-        return self._run(environ, account).status
+    def _replay(self, environ: Environ, account: str, service: str) -> int:
+        return self._moto.run(environ, account, service).status
 
     # -- who asks
 
@@ -104,14 +104,14 @@ class Gateway:
         if request.service == "s3" and request.bucket and (request.key or "delete" in request.query):
             return self._object_request(request, account)
         if not self._records.wants(request):
-            response = self._run(request.environ, account)
+            response = self._moto.run(request.environ, account, request.service)
             if request.service in ("sqs", "events"):
                 self.queues.capture()
             return response
         body = read_body(request.environ)
         self._records.prepare(request.service)
         with self._records.one_at_a_time() as seed:
-            response = self._run(request.environ, account)
+            response = self._moto.run(request.environ, account, request.service)
             if response.status < 400:
                 self._records.add(request, account, body, seed)
                 if request.service == "logs":
@@ -127,7 +127,7 @@ class Gateway:
                 streamed = self._stream(request, account)
                 if streamed is not None:
                     return streamed
-            response = self._run(request.environ, account)
+            response = self._moto.run(request.environ, account, request.service)
             if request.method == "HEAD":
                 response = _mended(response, self.objects.current(request.bucket, request.key, _version(request)))
             stored = request.mutating and response.status < 400 and request.operation not in _NOT_STORING
@@ -161,7 +161,7 @@ class Gateway:
         buffer = current._value_buffer
         if not isinstance(buffer, objects.StoredBytes):
             return None
-        response = _mended(self._run({**request.environ, "REQUEST_METHOD": "HEAD"}, account), current)
+        response = _mended(self._moto.run({**request.environ, "REQUEST_METHOD": "HEAD"}, account, "s3"), current)
         if response.status not in (200, 206):
             return None
         start, size = 0, current.size
@@ -175,26 +175,6 @@ class Gateway:
         headers += [(name.removeprefix("response-"), value) for name, value in overrides.items()]
         headers.append(("Content-Length", str(size)))
         return Response(response.status, headers, objects.stream(buffer, start, size))
-
-    def _run(self, environ: Environ, account: str) -> Response:
-        environ = {
-            **environ,
-            "RAW_URI": environ.get("REQUEST_URI") or environ["PATH_INFO"],
-            "HTTP_X_MOTO_ACCOUNT_ID": account,
-        }
-        answer: list[Any] = []
-
-        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> None:
-            answer[:] = [int(status.split(" ", 1)[0]), headers]
-
-        parts = self._dispatch(environ, start_response)
-        try:
-            body = b"".join(parts)
-        finally:
-            close = getattr(parts, "close", None)
-            if close is not None:
-                close()
-        return Response(answer[0], list(answer[1]), [body])
 
     # -- requests of the sandbox itself
 
@@ -268,13 +248,3 @@ def _plain_body(request: Request) -> bytes:
         plain += body[:size]
         body = body[size + 2 :]
     return bytes(plain)
-
-
-def _moto_application() -> Any:
-    """Import moto and return its WSGI application."""
-    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-    for name in ("MOTO_ACCOUNT_ID", "MOTO_S3_CUSTOM_ENDPOINTS"):
-        os.environ.pop(name, None)
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
-    return DomainDispatcherApplication(create_backend_app)

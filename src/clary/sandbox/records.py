@@ -100,14 +100,14 @@ class Records:
             ),
         )
 
-    def replay(self, run: Callable[[Environ, str], int]) -> list[str]:
+    def replay(self, run: Callable[[Environ, str, str], int]) -> list[str]:
         """Do every recorded request again, in order; returns a line for each that did not succeed this time."""
         failed = []
         for row in self._db.rows("SELECT * FROM records ORDER BY id"):
             environ = make_environ(row["method"], row["uri"], json.loads(row["headers"]), row["body"])
             self.prepare(row["service"])
             with self._lock, self._source.seeded(row["seed"]):
-                status = run(environ, row["account"])
+                status = run(environ, row["account"], row["service"])
             if status >= 400:
                 failed.append(f"{row['service']} {row['operation']}: answered {status} when done again")
         return failed
