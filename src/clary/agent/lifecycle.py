@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from clary.agent import local
 from clary.agent.planning import pointer_of
 from clary.agent.present import run_view
-from clary.errors import AwsError, ClaryError, PermissionDeniedError, QuotaError, ThrottledError, ValidationError
+from clary.errors import (
+    AwsError,
+    ClaryError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaError,
+    ThrottledError,
+    ValidationError,
+)
 from clary.journal import records
 from clary.journal.state import RunState, fold
 from clary.journal.writer import append
@@ -129,21 +137,19 @@ def request_stop(place: Place, run: str) -> Seen:
     if place.local:
         state = local.stop(place, run)
         return Seen(state, run_view(state, place.store))
-    from clary.errors import NotFoundError
     from clary.sagemaker import jobs
 
-    seen = advance(place, run, finish=False)
-    state = seen.state
-    if state.settled:
-        return seen
     with place.log(run) as log:
+        state = fold(log.read())
+        if state.status == "absent":
+            raise place.no_run(run)
         append(
             log,
             state,
             lambda now: None if now.settled or now.stop_requested else [records.stop_requested(local.who())],
         )
         attempt = state.attempt
-        if state.stop_requested and attempt is not None and attempt.job is not None:
+        if not state.settled and attempt is not None and attempt.job is not None:
             try:
                 jobs.stop(place.aws, attempt.job)
             except NotFoundError:

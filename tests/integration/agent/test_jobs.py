@@ -17,9 +17,7 @@ import pytest
 from clary.agent import lifecycle, service
 from clary.agent.place import place_of
 from clary.errors import ClaryError, ConflictError, RunFailedError, RunTimeoutError
-from clary.journal import records
 from clary.journal.state import RunState, fold
-from clary.journal.writer import append
 from clary.sagemaker import jobs
 
 if TYPE_CHECKING:
@@ -102,15 +100,32 @@ def test_a_claim_without_a_job_is_sent_by_whoever_looks(
     assert _kinds(stack, run).count("opened") == 1
 
 
-def test_a_stop_before_the_job_was_made_is_at_once(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_the_job_was_made_is_at_once(
+    stack: Stack, sandbox: testing.Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = _claimed(stack, "squares", monkeypatch, count=1)
-
-    # whoever stops looks first, which would send the request: the stop is on record before
-    with place_of(stack).log(run) as log:
-        append(log, fold(log.read()), lambda _: [records.stop_requested("somebody")])
 
     assert service.stop(stack, run).status == "stopped"
     assert service.list_runs(stack)[0].status == "stopped"
+    assert sandbox.client("sagemaker").list_training_jobs(NameContains=run.lower())["TrainingJobSummaries"] == []
+
+
+def test_a_job_that_is_made_after_the_stop_ends_itself(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _claimed(stack, "squares", monkeypatch, count=1)
+    place = place_of(stack)
+    with place.log(run) as log:
+        late = fold(log.read())
+        service.stop(stack, run)
+
+        lifecycle.send(place, log, late)  # by the process that claimed the attempt, which knows of no stop
+
+    job = late.attempts[1].job
+    deadline = time.monotonic() + 30
+    while (seen := jobs.describe(place.aws, str(job))) is None or not seen.over:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert service.get_run(stack, run).status == "stopped"
+    assert "opened" not in _kinds(stack, run)
 
 
 def test_a_running_job_is_stopped(stack: Stack, until: Until) -> None:
