@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clary.agent.present import failure_view, run_view
+from clary.journal import records
+from clary.journal.records import Entry, Record, new_entry
+from clary.journal.state import RunState, fold
+from clary.objects.folder import FolderStore
+
+RUN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+STORE = FolderStore("/store")
+
+
+def _state(*groups: tuple[int, list[Record]]) -> RunState:
+    entries: list[Entry] = [new_entry(seq, made, attempt=attempt) for seq, (attempt, made) in enumerate(groups, 1)]
+    return fold(entries)
+
+
+def _claimed(*more: tuple[int, list[Record]]) -> RunState:
+    first = [
+        records.created(RUN, flow="f", stack="s", spec={}, inputs={"n": {"c": "plain", "v": 3, "t": "int"}}, by="me"),
+        records.attempt(1, job="job-1", request={}, spec={}),
+    ]
+    return _state((0, first), *more)
+
+
+def _opened() -> tuple[int, list[Record]]:
+    return 1, [records.opened(nonce="n", host="algo-1", pid=1)]
+
+
+def _call(path: str, **parts: Any) -> Record:
+    return {
+        "kind": "call",
+        "path": path,
+        "name": "c",
+        "inputs": {},
+        "source": "",
+        "started": 1.0,
+        "ended": 2.5,
+        **parts,
+    }
+
+
+def test_a_run_that_was_asked_for() -> None:
+    view = run_view(_claimed(), STORE)
+
+    assert (view.id, view.status, view.inputs, view.result) == (RUN, "submitted", {"n": "3"}, None)
+    assert [(one.number, one.status, one.job) for one in view.attempts] == [(1, "submitted", "job-1")]
+
+
+def test_before_the_log_is_opened_the_job_tells_more() -> None:
+    job = {"status": "InProgress", "phases": [{"name": "Starting", "started": 1.0, "ended": None, "message": "m"}]}
+
+    view = run_view(_claimed(), STORE, {1: job})
+
+    assert (view.status, view.attempts[0].status) == ("starting", "starting")
+    assert view.attempts[0].phases[0].name == "Starting"
+
+
+def test_once_the_log_is_opened_it_counts_alone() -> None:
+    assert run_view(_claimed(_opened()), STORE, {1: {"status": "InProgress"}}).status == "running"
+    assert run_view(_claimed(_opened(), (0, [records.stop_requested("me")])), STORE).status == "stopping"
+
+
+def test_calls_show_where_their_outputs_lie() -> None:
+    small = _call("c#1", output={"c": "plain", "v": [1], "t": "list"})
+    large = _call("c#2", output={"c": "npy", "at": "values/x", "n": 9, "t": "ndarray", "p": "array"})
+    failed = {**_call("c#3", error={"type": "ValueError", "message": "bad"}), "kind": "call_failed"}
+    saved = {
+        "kind": "saved",
+        "path": "p",
+        "name": "model",
+        "value": {"c": "pickle", "at": "values/y", "n": 4, "t": "M"},
+    }
+
+    view = run_view(_claimed(_opened(), (1, [small, large, failed, saved])), STORE)
+
+    assert [(call.path, call.status, call.artifact, call.preview) for call in view.calls] == [
+        ("c#1", "completed", None, "[1]"),
+        ("c#2", "completed", "/store/values/x", "array"),
+        ("c#3", "failed", None, "ValueError: bad"),
+    ]
+    assert [(one.name, one.location, one.type, one.size) for one in view.artifacts] == [
+        ("model", "/store/values/y", "M", 4)
+    ]
+
+
+def test_an_observer_s_end_brings_phases_price_and_failure() -> None:
+    job = {"status": "Failed", "phases": [], "billable_seconds": 90}
+    failure = {"cause": "interrupted", "summary": "killed", "next_step": "resume", "retry": "yes", "exit_code": 137}
+
+    view = run_view(_claimed(_opened(), (0, [records.attempt_ended(1, "interrupted", failure, job)])), STORE)
+
+    assert view.status == view.attempts[0].status == "interrupted"
+    assert view.attempts[0].billable_seconds == 90
+    assert view.failure is not None
+    assert (view.failure.exit_code, view.failure.retry) == (137, "yes")
+
+
+def test_a_failure_is_shown_only_while_the_run_is_over() -> None:
+    failed = (1, [records.failed({"type": "E", "message": "m", "frames": ["a"]}, [], "user_code")])
+    again = (0, [records.attempt(2, job="job-2", request={}, spec={})])
+
+    assert run_view(_claimed(_opened(), failed), STORE).failure is not None
+    resumed = run_view(_claimed(_opened(), failed, again), STORE)
+    assert resumed.failure is None
+    assert [one.status for one in resumed.attempts] == ["failed", "submitted"]
+
+
+@pytest.mark.parametrize("failure", [{}, {"cause": "internal"}, {"error": {"type": "E", "message": "m"}}])
+def test_every_failure_has_a_next_step(failure: Record) -> None:
+    assert failure_view(failure).next_step
