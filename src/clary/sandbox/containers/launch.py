@@ -1,4 +1,4 @@
-"""Starts one container and stays beside it: the launcher, a process of its own (``python -I -S``).
+"""Starts one container and stays beside it: the launcher, a process of its own, forked by the ``starter``.
 
 It makes the namespaces, becomes the parent of the container's first process, forwards its network, and writes how it
 ended. It is not inside the container, so the container's PID 1 is the command itself. It outlives the sandbox, which
@@ -8,7 +8,7 @@ finds it again by the files in the scratch folder:
 - ``output``: everything written to standard output and error;
 - ``exit.json``: exit code and whether memory ran out; written last.
 
-Standard library only, and little of it: a container should start in a few tens of milliseconds.
+Standard library only: the starter's interpreter sees no installed packages.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 31})
 def main(plan_path: str, status: int) -> NoReturn:
     """Run the plan; what goes wrong before the command starts is written to the descriptor ``status`` as JSON."""
     os.set_inheritable(status, False)  # noqa: FBT003 - the function's own signature
+    _report(status, launcher=os.getpid())
     plan = Plan.read(Path(plan_path))
     try:
         _enter_namespaces(plan)

@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from clary.sandbox.containers.credentials import CredentialsServer, Grant
 from clary.sandbox.containers.image import Image, ImageSource, base_executable
 from clary.sandbox.containers.plan import EXIT, OUTPUT, PLAN, STATE, Plan, UserNamespace
 from clary.sandbox.containers.processes import is_same
+from clary.sandbox.containers.starter import Starter
 from clary.sandbox.containers.switch import Place, Switches
 from clary.sandbox.containers.tail import Tail
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
@@ -34,8 +34,6 @@ from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, N
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_LAUNCH = "import sys; sys.path.append({src!r}); from clary.sandbox.containers.launch import main; main({plan!r}, {fd})"
-_SOURCE = str(Path(__file__).resolve().parents[3])
 _LAUNCHER_LOG = "launcher.log"
 _LOST = {"exit_code": 137, "out_of_memory": False}
 """How a container ended whose launcher was killed: the kernel killed it too, and nobody could write it down."""
@@ -59,6 +57,7 @@ class NamespaceExecutor:
         self._sources = tuple(sources)
         self._mode = mode
         self._memory = cgroups.memory_can_be_limited()
+        self._starter = Starter(base_executable())
         self._credentials = CredentialsServer(data)
         self._switches = Switches(mode.user_namespace)
         self._live: set[NamespaceContainer] = set()
@@ -94,7 +93,7 @@ class NamespaceExecutor:
             if spec.memory_bytes is not None and self._memory:
                 groups = cgroups.limit_memory(spec.memory_bytes) or []
             plan = self._plan(spec, image, arguments, place, grant, groups)
-            launcher = self._launch(plan, place)
+            self._launch(plan, place)
             self._switches.started(spec)
         except BaseException:
             cgroups.release(groups)
@@ -102,7 +101,7 @@ class NamespaceExecutor:
             if grant is not None:
                 self._credentials.revoke(grant.token)
             raise
-        return self._follow(spec, output, plan.credentials_token, launcher)
+        return self._follow(spec, output, plan.credentials_token)
 
     def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> NamespaceContainer | None:
         """Take up a container of an earlier process, even one that has ended meanwhile; None when nothing is left."""
@@ -117,7 +116,7 @@ class NamespaceExecutor:
         if plan.credentials_token and spec.credentials is not None:
             path = plan.environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
             self._credentials.restore(Grant(plan.credentials_token, path, spec.credentials))
-        return self._follow(spec, output, plan.credentials_token, None)
+        return self._follow(spec, output, plan.credentials_token)
 
     def close(self) -> None:
         """Stop answering for credentials and following output; containers go on and can be adopted."""
@@ -127,6 +126,7 @@ class NamespaceExecutor:
             container.leave()
         self._credentials.close()
         self._switches.close()
+        self._starter.close()
 
     def _resolve(self, reference: str) -> Image:
         *others, last = self._sources
@@ -179,58 +179,43 @@ class NamespaceExecutor:
             join=place.process,
         )
 
-    def _launch(self, plan: Plan, place: Place) -> subprocess.Popen[bytes]:
+    def _launch(self, plan: Plan, place: Place) -> None:
         path = plan.write()
-        (Path(plan.scratch) / OUTPUT).touch(mode=0o600)
+        scratch = Path(plan.scratch)
+        (scratch / OUTPUT).touch(mode=0o600)
         reading, writing = os.pipe()
-        code = _LAUNCH.format(src=_SOURCE, plan=str(path), fd=writing)
         try:
-            with (Path(plan.scratch) / _LAUNCHER_LOG).open("ab") as log:
-                launcher = subprocess.Popen(
-                    [str(base_executable()), "-I", "-S", "-c", code],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    cwd="/",
-                    env={"LANG": "C.UTF-8"},
-                    pass_fds=[writing] if place.lifeline is None else [writing, place.lifeline],
-                    start_new_session=True,
-                )
+            with (scratch / _LAUNCHER_LOG).open("ab") as log:
+                self._starter.launch(path, writing, log.fileno(), place.lifeline)
         except BaseException:
             os.close(reading)
             raise
         finally:
             os.close(writing)
+        # The pipe ends when the command has begun: its descriptor closes with the exec.
         with os.fdopen(reading, "rb") as status:
-            messages = [json.loads(line) for line in status]
-        self._raise_for(messages, launcher, plan)
-        return launcher
-
-    @staticmethod
-    def _raise_for(messages: list[Mapping[str, object]], launcher: subprocess.Popen[bytes], plan: Plan) -> None:
-        said = {name: value for message in messages for name, value in message.items()}
+            said = {name: value for line in status for name, value in json.loads(line).items()}
         if "pid" in said and not {"failed", "error"} & said.keys():
             return
-        launcher.wait()
+        if "launcher" in said:
+            _await_end(int(said["launcher"]))
         if "error" in said:
-            raise EntrypointError(str(said["error"]), int(str(said["exit_code"])))
-        why = said.get("failed") or (Path(plan.scratch) / _LAUNCHER_LOG).read_text().strip()[-500:]
+            raise EntrypointError(said["error"], said["exit_code"])
+        why = said.get("failed") or (scratch / _LAUNCHER_LOG).read_text().strip()[-500:]
         raise SandboxError(
             "sandbox.container_failed",
             f"The container could not be made: {why}",
             next_step="Run `clary sandbox status`, which tells what this machine allows, and report this text.",
         )
 
-    def _follow(
-        self, spec: ContainerSpec, output: Callable[[bytes], None], token: str, launcher: subprocess.Popen[bytes] | None
-    ) -> NamespaceContainer:
+    def _follow(self, spec: ContainerSpec, output: Callable[[bytes], None], token: str) -> NamespaceContainer:
         def when_ended(container: NamespaceContainer) -> None:
             self._credentials.revoke(token)
             self._switches.ended(spec.job)
             with self._lock:
                 self._live.discard(container)
 
-        container = NamespaceContainer(spec.scratch, output, launcher)
+        container = NamespaceContainer(spec.scratch, output)
         with self._lock:
             self._live.add(container)
         container.watch(when_ended)
@@ -240,16 +225,13 @@ class NamespaceExecutor:
 class NamespaceContainer:
     """A container whose launcher runs beside it."""
 
-    def __init__(
-        self, scratch: Path, output: Callable[[bytes], None], launcher: subprocess.Popen[bytes] | None
-    ) -> None:
+    def __init__(self, scratch: Path, output: Callable[[bytes], None]) -> None:
         self._scratch = scratch
         state = json.loads((scratch / STATE).read_text())
         self.pid = int(state["pid"])
         self._started = int(state["started"])
         self._launcher = int(state["launcher"])
         self._launcher_started = int(state["launcher_started"])
-        self._process = launcher
         self._result: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._tail = Tail(scratch / OUTPUT, output)
@@ -295,10 +277,7 @@ class NamespaceContainer:
         return bool(self._result.get("out_of_memory"))
 
     def _watch(self, when_ended: Callable[[NamespaceContainer], None]) -> None:
-        if self._process is not None:
-            self._process.wait()
-        else:
-            self._wait_for_stranger()
+        _await_end(self._launcher, self._launcher_started)
         try:
             self._result = json.loads((self._scratch / EXIT).read_text())
         except OSError:
@@ -308,16 +287,18 @@ class NamespaceContainer:
         when_ended(self)
         self._ended.set()
 
-    def _wait_for_stranger(self) -> None:
-        try:
-            handle = os.pidfd_open(self._launcher)
-        except OSError:
-            return
-        try:
-            if is_same(self._launcher, self._launcher_started):
-                select.select([handle], [], [])
-        finally:
-            os.close(handle)
+
+def _await_end(pid: int, started: int | None = None) -> None:
+    """Wait until a process has ended that is not a child of this one; with ``started``, only that very process."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if started is None or is_same(pid, started):
+            select.select([handle], [], [])
+    finally:
+        os.close(handle)
 
 
 def find_mode(image: Image) -> tuple[Mode | None, str]:
