@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlencode
 from clary.sandbox import joblogs, objects, queues, records
 from clary.sandbox.database import Database
 from clary.sandbox.moto_app import Moto
-from clary.sandbox.wire import Environ, Request, Response, parse, read_body
+from clary.sandbox.wire import ApiError, Environ, Request, Response, parse, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,6 +103,8 @@ class Gateway:
         account = self.account_of(request.access_key)
         if request.service == "s3" and request.bucket and (request.key or "delete" in request.query):
             return self._object_request(request, account)
+        if request.service == "s3" and request.method == "POST":
+            raise ApiError("NotImplemented", "The sandbox does not take uploads of web forms.", status=501)
         if not self._records.wants(request):
             response = self._moto.run(request.environ, account, request.service)
             if request.service in ("sqs", "events"):

@@ -12,6 +12,7 @@ import random
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ _READING = (
     "Detect", "Estimate",
 )  # fmt: skip
 _MESSAGES = ("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "PurgeQueue")
+_MAKES = {"s3": "PUT", "scheduler": "POST"}
+"""The method that makes a thing, for the services where things come and go all the time."""
 _KEPT_HEADERS = ("CONTENT_TYPE", "HTTP_X_AMZ_TARGET", "HTTP_HOST")
 
 
@@ -76,7 +79,12 @@ class Records:
             vars(models)["generate_master_key"] = lambda: mock_random.getrandbits(256).to_bytes(32, "big")
 
     def add(self, request: Request, account: str, body: bytes, seed: int) -> None:
-        """Write a successful request down; call it before its reply is sent."""
+        """Write a successful request down; call it before its reply is sent.
+
+        The deletion of what a recorded request made is not written: the requests about it are forgotten instead.
+        """
+        if request.method == "DELETE" and not _deletes_aspect(request) and self._forget(request, account, body):
+            return
         environ = request.environ
         headers = {name: environ[name] for name in _KEPT_HEADERS if name in environ}
         headers |= {name: value for name, value in environ.items() if name.startswith("HTTP_X_AMZ_") and _kept(name)}
@@ -100,6 +108,21 @@ class Records:
             ),
         )
 
+    def _forget(self, request: Request, account: str, body: bytes) -> bool:
+        """Forget the requests about a deleted thing; returns whether the one that made it was among them."""
+        uri = str(request.environ.get("REQUEST_URI") or request.environ["PATH_INFO"])
+        subject = _subject(request.service, uri, body)
+        if subject is None:
+            return False
+        rows = self._db.rows(
+            "SELECT id, method, uri, body FROM records WHERE account=? AND service=? AND substr(uri, 1, ?)=?",
+            (account, request.service, len(request.path), request.path),
+        )
+        rows = [row for row in rows if _subject(request.service, row["uri"], row["body"]) == subject]
+        with self._db.transaction():
+            self._db.many("DELETE FROM records WHERE id=?", [(row["id"],) for row in rows])
+        return any(row["method"] == _MAKES[request.service] and not _aspect(row["uri"]) for row in rows)
+
     def replay(self, run: Callable[[Environ, str, str], int]) -> list[str]:
         """Do every recorded request again, in order; returns a line for each that did not succeed this time."""
         failed = []
@@ -111,6 +134,29 @@ class Records:
             if status >= 400:
                 failed.append(f"{row['service']} {row['operation']}: answered {status} when done again")
         return failed
+
+
+def _deletes_aspect(request: Request) -> bool:
+    return request.service == "s3" and bool(request.query)
+
+
+def _aspect(uri: str) -> str:
+    """Return the S3 subresource that a request is about, such as ``versioning``; empty for the thing itself."""
+    return uri.partition("?")[2].partition("=")[0]
+
+
+def _subject(service: str, uri: str, body: bytes) -> tuple[str, str] | None:
+    """Return what a request is about: a bucket, or a schedule in its group. None: not known here."""
+    path, _, query = uri.partition("?")
+    path = path.rstrip("/")
+    if service == "s3":
+        return path, ""
+    if service == "scheduler" and path.startswith("/schedules/"):
+        group = parse_qs(query).get("groupName", [None])[0]
+        if group is None and body:
+            group = json.loads(body).get("GroupName")
+        return path, group or "default"
+    return None
 
 
 def _kept(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,46 @@ def test_an_event_on_its_way_arrives_after_the_kill(own_idle: Sandbox) -> None:
     killed(own_idle)
     message = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]
     assert json.loads(message["Body"])["detail"]["TrainingJobName"] == "j"
+
+
+def test_what_came_and_went_leaves_no_record(own_idle: Sandbox) -> None:
+    s3, scheduler = own_idle.client("s3"), own_idle.client("scheduler")
+    before = recorded(own_idle)
+    scheduler.create_schedule_group(Name="g")
+    for group in ("default", "g"):
+        for name in ("kept", "gone"):
+            scheduler.create_schedule(
+                Name=name,
+                GroupName=group,
+                ScheduleExpression="rate(1 hour)",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target={"Arn": f"arn:aws:sqs:us-east-1:{own_idle.account}:q", "RoleArn": own_idle.role},
+            )
+    scheduler.delete_schedule(Name="gone")
+    s3.create_bucket(Bucket="short-lived")
+    s3.put_bucket_versioning(Bucket="short-lived", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_cors(Bucket="short-lived", CORSConfiguration={"CORSRules": [_cors()]})
+    s3.delete_bucket_cors(Bucket="short-lived")
+    s3.delete_bucket(Bucket="short-lived")
+    assert recorded(own_idle) == before + 1 + 3
+    killed(own_idle)
+    listed = scheduler.list_schedules()["Schedules"]
+    shown = sorted((schedule["GroupName"], schedule["Name"]) for schedule in listed)
+    assert shown == [("default", "kept"), ("g", "gone"), ("g", "kept")]
+    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [own_idle.bucket]
+    assert "not restored" not in (own_idle.data / "sandbox.log").read_text()
+
+
+def _cors() -> dict[str, Any]:
+    return {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}
+
+
+def recorded(sandbox: Sandbox) -> int:
+    database = sqlite3.connect(sandbox.data / "aws.db")
+    try:
+        return int(database.execute("SELECT count(*) FROM records").fetchone()[0])
+    finally:
+        database.close()
 
 
 def test_a_thousand_objects_do_not_slow_the_start(own_idle: Sandbox) -> None:
