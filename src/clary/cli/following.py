@@ -22,6 +22,7 @@ DETACHED = (
     "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no "
     "wake-up from a wait. Any `clary runs` command that looks at it catches up."
 )
+QUESTION = "Stop the run, or detach and leave it running? [s/D] "
 
 
 def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) -> int:
@@ -73,7 +74,8 @@ def _interrupted(stack: Stack, run: str, view: LiveView | SilentView) -> RunView
             return stopped
         view.note("asked the job to stop; Ctrl-C again leaves it to itself")
         return _until_settled(stack, run, view)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
+        click.echo(err=True)
         _say_detached(stack, run)
         return None
 
@@ -83,15 +85,9 @@ def _wants_stop(stack: Stack) -> bool:
         return True  # the run was this process: there is nothing to leave running
     if state.current().json or not state.interactive():
         return False
-    click.echo(err=True)
-    answer = click.prompt(
-        "Stop the run, or detach and leave it running? [s/D]",
-        default="d",
-        show_default=False,
-        prompt_suffix=" ",
-        err=True,
-    )
-    return str(answer).strip().lower() in {"s", "stop"}
+    click.echo("\n" + QUESTION, err=True, nl=False)
+    # Not click.prompt: while readline sets the terminal up it holds a second Ctrl-C back until the next key.
+    return sys.stdin.readline().strip().lower() in {"s", "stop"}
 
 
 def _say_detached(stack: Stack, run: str) -> None:

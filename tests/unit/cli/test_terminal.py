@@ -31,7 +31,8 @@ services = Services()
 def story(observer):
     print("following", flush=True)
     import time
-    time.sleep(60)
+    while True:
+        time.sleep(0.05)  # short, as a real watch does: a signal just before a long sleep waits for its end
 services.story = story
 clary.agent.service = sys.modules["clary.agent.service"] = module = types.ModuleType("clary.agent.service")
 for name in ("load_target", "start", "follow", "stop", "get_run", "list_runs"):
@@ -62,7 +63,8 @@ class Terminal:
         """Read until a text appears, else to the end."""
         deadline = time.monotonic() + seconds
         while until is None or until not in self.text:
-            assert select.select([self.screen], [], [], max(deadline - time.monotonic(), 0))[0], self.text
+            if not select.select([self.screen], [], [], max(deadline - time.monotonic(), 0))[0]:
+                raise TimeoutError(self.text)
             try:
                 part = os.read(self.screen, 65536)
             except OSError:  # Linux ends a terminal whose last process has gone with EIO
@@ -71,6 +73,17 @@ class Terminal:
                 break
             self.text += part.decode()
         return self.text
+
+    def interrupt(self, until: str) -> None:
+        """Type Ctrl-C until a text appears: one that arrives just before the command waits is not seen by it."""
+        for _ in range(10):
+            self.type("\x03")
+            try:
+                self.read(until, seconds=3)
+            except TimeoutError:
+                continue
+            return
+        raise AssertionError(self.text)
 
     def type(self, text: str) -> None:
         os.write(self.screen, text.encode())
@@ -102,8 +115,7 @@ def test_no_color_is_honoured(tmp_path: Path) -> None:
 def test_ctrl_c_asks_whether_to_stop_or_to_leave(tmp_path: Path, keys: str, code: int, shown: str) -> None:
     terminal = Terminal(tmp_path, ["run", "x.py:digits", "--stack", "gpu"], columns=100)
     terminal.read(until="following")
-    terminal.type("\x03")
-    terminal.read(until="[s/D]")
+    terminal.interrupt(until="[s/D]")
     terminal.type(keys)
     assert terminal.code() == code
     assert shown in terminal.text
@@ -112,9 +124,8 @@ def test_ctrl_c_asks_whether_to_stop_or_to_leave(tmp_path: Path, keys: str, code
 def test_two_ctrl_c_detach(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, ["run", "x.py:digits", "--stack", "gpu"], columns=100)
     terminal.read(until="following")
-    terminal.type("\x03")
-    terminal.read(until="[s/D]")
-    terminal.type("\x03")
+    terminal.interrupt(until="[s/D]")
+    terminal.interrupt(until="Detached")
     assert terminal.code() == 130
     assert "Detached" in terminal.text
     assert "Traceback" not in terminal.text
