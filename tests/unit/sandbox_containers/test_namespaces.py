@@ -234,13 +234,15 @@ def test_a_container_is_taken_up_by_the_next_process(make_machine: Callable[...,
 
 
 def test_the_container_ends_with_its_launcher_and_with_its_folder(machine: Machine) -> None:
-    started = machine.start("import time; print('up'); time.sleep(60)")
+    started = machine.start("import time; print('up'); time.sleep(60)", memory_bytes=64 << 20)
     started.await_text("up")
+    groups = json.loads((started.spec.scratch / "plan.json").read_text())["memory_groups"]
     state = json.loads((started.spec.scratch / STATE).read_text())
     os.kill(state["launcher"], signal.SIGKILL)
     assert started.result()[0] == 137
     assert not (started.spec.scratch / EXIT).exists()
     await_true(lambda: not is_same(state["pid"], state["started"]), "the container outlived its launcher")
+    assert not any(Path(group).exists() for group in groups)
 
     started = machine.start("import time; print('up'); time.sleep(60)")
     started.await_text("up")
@@ -269,3 +271,13 @@ def test_hosts_of_a_job_meet_and_their_switch_goes_with_them(machine: Machine) -
     assert second.result()[0] == 0
     assert first.result() == (0, "listening\nhello\n")
     await_true(lambda: not is_same(holder, began), "the switch outlived the hosts")
+
+
+def test_a_starter_that_was_killed_is_replaced_and_its_containers_go_on(machine: Machine) -> None:
+    first = machine.start("import time; print('up'); time.sleep(60)")
+    first.await_text("up")
+    starter = machine.executor._starter._process
+    starter.kill()
+    starter.wait()
+    assert machine.run("print('again')") == (0, "again\n")
+    assert first.container.wait(0) is None

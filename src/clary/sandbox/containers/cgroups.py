@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
@@ -43,7 +43,7 @@ def memory_can_be_limited() -> bool:
     return groups is not None
 
 
-def release(groups: list[str]) -> None:
+def release(groups: Iterable[str]) -> None:
     """Remove groups that no process was put into, or whose processes have ended."""
     for group in groups:
         try:

@@ -101,7 +101,7 @@ class NamespaceExecutor:
             if grant is not None:
                 self._credentials.revoke(grant.token)
             raise
-        return self._follow(spec, output, plan.credentials_token)
+        return self._follow(spec, output, plan)
 
     def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> NamespaceContainer | None:
         """Take up a container of an earlier process, even one that has ended meanwhile; None when nothing is left."""
@@ -112,11 +112,12 @@ class NamespaceExecutor:
             return None
         ended = (spec.scratch / EXIT).exists()
         if state["pid"] != pid or not (ended or is_same(state["launcher"], state["launcher_started"])):
+            cgroups.release(plan.memory_groups)
             return None
         if plan.credentials_token and spec.credentials is not None:
             path = plan.environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]
             self._credentials.restore(Grant(plan.credentials_token, path, spec.credentials))
-        return self._follow(spec, output, plan.credentials_token)
+        return self._follow(spec, output, plan)
 
     def close(self) -> None:
         """Stop answering for credentials and following output; containers go on and can be adopted."""
@@ -208,14 +209,14 @@ class NamespaceExecutor:
             next_step="Run `clary sandbox status`, which tells what this machine allows, and report this text.",
         )
 
-    def _follow(self, spec: ContainerSpec, output: Callable[[bytes], None], token: str) -> NamespaceContainer:
+    def _follow(self, spec: ContainerSpec, output: Callable[[bytes], None], plan: Plan) -> NamespaceContainer:
         def when_ended(container: NamespaceContainer) -> None:
-            self._credentials.revoke(token)
+            self._credentials.revoke(plan.credentials_token)
             self._switches.ended(spec.job)
             with self._lock:
                 self._live.discard(container)
 
-        container = NamespaceContainer(spec.scratch, output)
+        container = NamespaceContainer(spec.scratch, output, plan.memory_groups)
         with self._lock:
             self._live.add(container)
         container.watch(when_ended)
@@ -225,8 +226,9 @@ class NamespaceExecutor:
 class NamespaceContainer:
     """A container whose launcher runs beside it."""
 
-    def __init__(self, scratch: Path, output: Callable[[bytes], None]) -> None:
+    def __init__(self, scratch: Path, output: Callable[[bytes], None], memory_groups: Sequence[str]) -> None:
         self._scratch = scratch
+        self._memory_groups = memory_groups
         state = json.loads((scratch / STATE).read_text())
         self.pid = int(state["pid"])
         self._started = int(state["started"])
@@ -278,6 +280,9 @@ class NamespaceContainer:
 
     def _watch(self, when_ended: Callable[[NamespaceContainer], None]) -> None:
         _await_end(self._launcher, self._launcher_started)
+        # The launcher sees to the rest, unless it was killed: then the kernel ends the container a moment later.
+        _await_end(self.pid, self._started)
+        cgroups.release(self._memory_groups)
         try:
             self._result = json.loads((self._scratch / EXIT).read_text())
         except OSError:
