@@ -12,6 +12,7 @@ import pytest
 
 from clary import testing
 from clary.sandbox import api
+from clary.testing import clary_sandbox  # noqa: F401 - a fixture
 
 _TESTS = Path(__file__).parents[2]
 

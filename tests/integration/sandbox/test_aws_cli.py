@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clary import testing
 from integration.sandbox.conftest import make_processing_request, make_training_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from clary import testing
 
 _AWS = Path(sys.executable).with_name("aws")
 _SCRIPT = """
@@ -36,10 +37,10 @@ signal.pause()
 """
 
 
-@pytest.fixture(scope="module")
-def real() -> Iterator[testing.Sandbox]:
-    with testing.sandbox(enforce_rates=False) as running:
-        yield running
+@pytest.fixture
+def real(clary_sandbox: testing.Sandbox) -> testing.Sandbox:
+    """The sandbox that the library's own fixture starts, as users' tests get it."""
+    return clary_sandbox
 
 
 @pytest.fixture

@@ -240,6 +240,45 @@ def test_other_regions_and_accounts_are_apart(idle: Sandbox, sagemaker: Any) -> 
     assert arn.startswith("arn:aws:sagemaker:eu-west-1:")
 
 
+def test_credentials_of_a_role_work_in_the_account_of_the_role(idle: Sandbox) -> None:
+    role = "arn:aws:iam::999999999999:role/other"
+    given = idle.client("sts").assume_role(RoleArn=role, RoleSessionName="me")["Credentials"]
+    keys = {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+    assert idle.client("sts", **keys).get_caller_identity()["Account"] == "999999999999"
+    statement = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    own = idle.client("iam", **keys).create_role(RoleName="own", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    theirs = idle.client("sagemaker", **keys)
+    name = fresh()
+    arn = theirs.create_training_job(**make_training_request(idle, name, RoleArn=own))["TrainingJobArn"]
+    assert arn == f"arn:aws:sagemaker:us-east-1:999999999999:training-job/{name}"
+    assert refusal(idle.client("sagemaker").describe_training_job, TrainingJobName=name)[0] == "ValidationException"
+
+
+def test_credentials_that_have_expired_are_refused(idle: Sandbox) -> None:
+    sts = idle.client("sts")
+    # The SDK asks for 15 minutes at least; the sandbox takes a second.
+    sts.meta.events.register("before-call.sts.AssumeRole", lambda params, **_: params["body"].update(DurationSeconds=1))
+    given = sts.assume_role(RoleArn=idle.role, RoleSessionName="short")["Credentials"]
+    keys = {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+    client = idle.client("sagemaker", **keys)
+    client.list_tags(ResourceArn=client.create_training_job(**make_training_request(idle, fresh()))["TrainingJobArn"])
+    deadline = time.monotonic() + 10
+    while time.time() <= given["Expiration"].timestamp() + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert refusal(client.list_training_jobs)[0] == "ExpiredTokenException"
+    assert refusal(idle.client("s3", **keys).list_buckets)[0] == "ExpiredToken"
+
+
 def test_what_is_not_offered_is_said(sagemaker: Any) -> None:
     code, message = refusal(sagemaker.list_models)
     assert code == "UnknownOperationException"
