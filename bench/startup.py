@@ -21,7 +21,6 @@ COMMANDS = {
     "clary --version": [CLARY, "--version"],
     "clary --help": [CLARY, "--help"],
     "clary stack list": [CLARY, "stack", "list"],
-    "clary runs list": [CLARY, "runs", "list"],
 }
 BARS = {"import clary": 50, "clary --version": 90, "clary stack list": 300}
 """Milliseconds over a bare interpreter (DESIGN §11)."""
