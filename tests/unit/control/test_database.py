@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,16 @@ from clary.control.migrations import STEPS, VERSION
 from clary.errors import ConfigError, ConflictError
 
 
-def count_up(path: str, times: int) -> None:
-    """Add to a counter in a transaction of its own each time (runs in several processes)."""
-    store = Database(Path(path))
-    for _ in range(times):
-        with store.transaction() as connection:
-            settings.put(connection, "n", str(int(settings.get(connection, "n") or 0) + 1))
+COUNTER = """
+import sys
+from pathlib import Path
+from clary.control import settings
+from clary.control.database import Database
+store = Database(Path(sys.argv[1]))
+for _ in range(25):
+    with store.transaction() as connection:
+        settings.put(connection, "n", str(int(settings.get(connection, "n") or 0) + 1))
+"""
 
 
 def test_a_new_store_is_private_and_current(tmp_path: Path) -> None:
@@ -114,12 +119,7 @@ def test_a_lock_that_is_not_released_is_named(tmp_path: Path, monkeypatch: pytes
 
 def test_several_processes_begin_and_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "clary.db"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=count_up, args=(str(path), 25)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    workers = [subprocess.Popen([sys.executable, "-c", COUNTER, str(path)]) for _ in range(4)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
     with Database(path).reading() as connection:
         assert settings.get(connection, "n") == "100"
