@@ -16,7 +16,6 @@ from clary.control.database import Database
 from clary.control.migrations import STEPS, VERSION
 from clary.errors import ConfigError, ConflictError
 
-
 COUNTER = """
 import sys
 from pathlib import Path
