@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.artifacts import decode, encode
 from clary.engine import failure
-from clary.engine.execution import Execution, run_in_new_loop
+from clary.engine.execution import Execution
 from clary.engine.scope import current_scope
-from clary.errors import ClaryError, Fenced, Interruption, StopRequested
+from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested
 from clary.journal import records
 from clary.journal.writer import Journal
 
@@ -86,10 +86,8 @@ def run_attempt(
     journal = Journal(log, attempt)
     try:
         state = journal.open(host=host, pid=os.getpid())
-    except Fenced as error:
-        return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
-    except StopRequested as error:
-        return _stopped(journal, error)
+    except Interruption as error:
+        return _interrupted(journal, error)
     if on_open is not None:
         on_open(journal)
     claimed = state.attempts.get(attempt)
@@ -105,62 +103,94 @@ def run_attempt(
 def _run_to_end(execution: Execution, load: Callable[[RunState], Body]) -> Outcome:
     journal = execution.journal
     try:
-        flow = load(journal.state)
-        execution.workers = flow.workers or execution.workers
-        inputs = {name: decode(value, execution.store) for name, value in journal.state.inputs.items()}
-        value = _run_body(execution, flow, inputs)
-        execution.drain()
-        output = encode(value, execution.store)
-        journal.write(records.completed(output))
-    except Fenced as error:
-        execution.close(error)
-        return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
-    except StopRequested as error:
-        execution.close(error)
-        return _ended_by_signal(journal, error)
-    except KeyboardInterrupt as error:
-        execution.close(error)
+        try:
+            value = _run_flow(execution, load)
+        except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
+            broke_in = _interruption(error)
+            execution.close(broke_in or error)
+            if broke_in is not None:
+                raise broke_in from None
+            return _failed(execution, error)
+        execution.close(Fenced("the run is completed"))
+        return _completed(execution, value)
+    except KeyboardInterrupt:
         _stopped(journal, StopRequested("interrupted from the keyboard"))
         raise
-    except BaseException as error:  # noqa: BLE001 - SystemExit, cancellation and the like are failures of the flow too
-        execution.close(error)
-        return _failed(execution, error)
-    execution.close(Fenced("the run is completed"))
-    journal.close(Fenced("the run is completed"))
-    left_over = tuple(path for path in execution.recorded if path not in execution.replayed)
-    return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
+    except Interruption as error:
+        outcome = _interrupted(journal, error)
+    return outcome if outcome.status != "completed" else _completed(execution, _output(execution))
+
+
+def _run_flow(execution: Execution, load: Callable[[RunState], Body]) -> Any:
+    """Run the flow's body, see its calls to their end and record the value."""
+    state = execution.journal.state
+    flow = load(state)
+    execution.workers = flow.workers or execution.workers
+    inputs = {name: decode(value, execution.store) for name, value in state.inputs.items()}
+    value = _run_body(execution, flow, inputs)
+    execution.drain()
+    execution.journal.write(records.completed(encode(value, execution.store)))
+    return value
 
 
 def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
     token = current_scope.set(execution.root)
     try:
         value = flow.function(**inputs)
-        return run_in_new_loop(value) if inspect.iscoroutine(value) else value
+        return execution.run_coroutine(value) if inspect.iscoroutine(value) else value
     finally:
         current_scope.reset(token)
 
 
+def _interruption(error: BaseException) -> BaseException | None:
+    """Return the interruption that the error is, or that a group of tasks was broken up by."""
+    if isinstance(error, (Interruption, KeyboardInterrupt)):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := _interruption(one)) is not None), None)
+    return None
+
+
+def _completed(execution: Execution, value: Any) -> Outcome:
+    execution.journal.close(Fenced("the run is completed"))
+    left_over = tuple(path for path in execution.recorded if path not in execution.replayed)
+    return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
+
+
+def _output(execution: Execution) -> Any:
+    output = execution.journal.state.output
+    assert output is not None  # of a completed run
+    return decode(output, execution.store)
+
+
 def _failed(execution: Execution, error: BaseException) -> Outcome:
     journal = execution.journal
-    if isinstance(error, ClaryError) and error.code.startswith("journal.un"):
-        return Outcome("failed", error=error, exit_code=EXIT_TRY_AGAIN)
+    if isinstance(journal.ended, ClaryError):  # out of reach, or refused; whatever the flow made of it
+        again = journal.ended.retry is not Retry.NO
+        return Outcome("failed", error=journal.ended, exit_code=EXIT_TRY_AGAIN if again else EXIT_FAILED)
     described = failure.describe(error, execution.store)
-    record = records.failed(described, failure.failed_calls(error), "user_code")
-    try:
-        journal.write(record)
-    except Fenced as fenced:
-        return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
+    calls = sorted({*failure.failed_calls(error), *execution.unseen_failures})
+    record = records.failed(described, calls, failure.cause_of(error))
+    journal.write(record)
     journal.close(Fenced("the run has failed"))
     return Outcome("failed", error=error, failure=record, exit_code=EXIT_FAILED)
 
 
-def _ended_by_signal(journal: Journal, error: StopRequested) -> Outcome:
+def _interrupted(journal: Journal, error: Interruption) -> Outcome:
     """Record a stop only if somebody asked for one: the platform sends the same signal when it takes a machine away."""
     try:
         journal.absorb()
     except Fenced as fenced:
         return Outcome("fenced", error=fenced, exit_code=EXIT_FENCED)
-    if journal.state.stop_requested:
+    except ClaryError:
+        pass  # the record is out of reach, as it was when the signal came
+    state = journal.state
+    if isinstance(error, Fenced):
+        return Outcome("fenced", error=error, exit_code=EXIT_FENCED)
+    if journal.is_open and state.status in ("completed", "failed"):  # the signal came just behind the record of the end
+        code = EXIT_COMPLETED if state.status == "completed" else EXIT_FAILED
+        return Outcome(state.status, error=error, failure=state.failure, exit_code=code)
+    if state.stop_requested:
         return _stopped(journal, error)
     journal.close(error)
     return Outcome("interrupted", error=error, exit_code=EXIT_STOPPED)

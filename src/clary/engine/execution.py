@@ -7,24 +7,29 @@ import inspect
 import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 from clary.artifacts import decode, digest, encode
 from clary.engine import divergence, failure
 from clary.engine.scope import Scope, current_scope
-from clary.errors import Interruption, SerializationError
+from clary.errors import Fenced, Interruption, SerializationError, UsageError
 from clary.journal import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
+    from clary.engine.futures import CallFuture
+    from clary.engine.loops import Outbox
     from clary.journal.records import Record
     from clary.journal.writer import Journal
     from clary.objects import ObjectStore
 
-_MUTABLE = (list, dict, set, bytearray)
+_UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
 _WATCHED_ARRAY = 1 << 20
 """Bytes up to which an array argument is looked at again after the call."""
 
@@ -52,6 +57,8 @@ class Call:
     callee: Callee
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
+    bound: Mapping[str, Any]
+    """The arguments by parameter name, defaults included."""
     inputs: dict[str, str | None]
     """Digests of the arguments by parameter name; None is compared by nobody."""
 
@@ -79,6 +86,13 @@ class Execution:
         self.ended: BaseException | None = None
         self.replayed: set[str] = set()
         self.root = Scope(self, "")
+        self.open_calls: set[CallFuture[Any]] = set()
+        """Submitted calls that have not ended."""
+        self.unseen_failures: set[str] = set()
+        """Paths of submitted calls that failed, and whose failure nobody has been given."""
+        self._hearers: list[Callable[[], object]] = []
+        self._outboxes: WeakKeyDictionary[AbstractEventLoop, Outbox] = WeakKeyDictionary()
+        self._process = os.getpid()
         self._on_call = on_call
         journal.listener = self._announce
         self.workers = min(32, (os.cpu_count() or 1) + 4)
@@ -102,6 +116,9 @@ class Execution:
 
     def drain(self) -> None:
         """Wait for calls that were submitted and never asked for: what a flow has begun belongs to its run."""
+        while waiting := list(self.open_calls):  # they may begin others
+            for future in waiting:
+                future.wait()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
@@ -109,16 +126,17 @@ class Execution:
         """Let nothing more be started; wake whoever waits for a call that will not come."""
         with self.news:
             self.ended = self.ended or reason
-            self.news.notify_all()
+        self._spread_news()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def make(self, callee: Callee, path: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
         """Return the call; raises TypeError when the arguments do not fit the checkpoint's parameters."""
+        self._refuse_to_begin(path)
         bound = callee.signature.bind(*arguments, **keywords)
         bound.apply_defaults()
         inputs = {name: digest(value) for name, value in bound.arguments.items()}
-        return Call(path, callee, arguments, keywords, inputs)
+        return Call(path, callee, arguments, keywords, bound.arguments, inputs)
 
     def is_recorded(self, call: Call) -> bool:
         """Tell whether the record answers this call; raises DivergenceError when it answers another one."""
@@ -130,6 +148,8 @@ class Execution:
             self.replayed.add(call.path)
             return True
         if self.on_change == divergence.RERUN:
+            with self.news:  # its place in the log will be another
+                self.committed = ["" if path == call.path else path for path in self.committed]
             return False
         raise divergence.error(self.run_id, call, difference)
 
@@ -195,7 +215,13 @@ class Execution:
 
     def _run_coroutine(self, call: Call, coroutine: Any) -> Any:
         """Run the body of an async checkpoint in a thread that has no loop."""
-        return self._context(call).run(run_in_new_loop, coroutine)
+        return self._context(call).run(self.run_coroutine, coroutine)
+
+    def run_coroutine(self, coroutine: Any) -> Any:
+        """Run a coroutine to its end in a loop of its own, in this thread."""
+        from clary.engine import loops
+
+        return loops.run(self, coroutine)
 
     def _finished(self, call: Call, value: Any, started: float) -> Record:
         self._refuse_changed_arguments(call)
@@ -218,9 +244,9 @@ class Execution:
             "ended": time.time(),
         }
 
-    def _write(self, record: Record) -> None:
+    def _write(self, *ready: Record) -> None:
         try:
-            self.journal.write(record)
+            self.journal.write(*ready)
         except BaseException as error:
             self.close(error)
             raise
@@ -228,39 +254,63 @@ class Execution:
     async def _write_async(self, record: Record) -> None:
         if self.journal.log.immediate:
             self._write(record)
-        else:
-            import asyncio
+            return
+        import asyncio
 
-            await asyncio.to_thread(self._write, record)  # not this attempt's threads: they may all be waiting
+        loop = asyncio.get_running_loop()
+        if loop not in self._outboxes:
+            from clary.engine.loops import Outbox
+
+            self._outboxes[loop] = Outbox(self._write)
+        await self._outboxes[loop].put(record)
 
     def _announce(self, record: Record) -> None:
         """Tell whoever waits of one durable record; called in the order of the log."""
         if record["kind"] not in (records.CALL, records.CALL_FAILED):
             return
-        with self.news:
-            self.committed.append(record["path"])
-            self.news.notify_all()
+        self.tell_end(record["path"])
         if self._on_call is not None:
             self._on_call(record)
 
+    def tell_end(self, path: str) -> None:
+        """Tell whoever waits that the call has ended: it is recorded, or was cancelled."""
+        self.committed.append(path)
+        self._spread_news()
+
+    @contextmanager
+    def hearing(self, hearer: Callable[[], object]) -> Iterator[None]:
+        """Let ``hearer`` be called, from any thread, whenever there may be news."""
+        self._hearers.append(hearer)
+        try:
+            yield
+        finally:
+            self._hearers.remove(hearer)
+
+    def _spread_news(self) -> None:
+        with self.news:
+            self.news.notify_all()
+        for hearer in list(self._hearers):
+            hearer()
+
+    def _refuse_to_begin(self, path: str) -> None:
+        if self.ended is not None:  # code that still runs in a thread, or in a “finally”
+            raise self.ended if isinstance(self.ended, Interruption) else Fenced("the flow has ended")
+        if os.getpid() != self._process:
+            raise UsageError(
+                "call.in_other_process",
+                f"{path} was called in a process that the flow has forked; it cannot be recorded from there.",
+                next_step="Call checkpoints in the flow's own process; .map() and .submit() run them side by side.",
+            )
+
     def _refuse_changed_arguments(self, call: Call) -> None:
-        bound = call.callee.signature.bind(*call.arguments, **call.keywords)
-        for name, value in bound.arguments.items():
-            size = getattr(value, "nbytes", 0)
-            if not (isinstance(value, _MUTABLE) or 0 < size <= _WATCHED_ARRAY):
-                continue
+        for name, value in call.bound.items():
             before = call.inputs[name]
-            if before is not None and digest(value) != before:
+            if before is None or type(value) in _UNCHANGING or getattr(value, "nbytes", 0) > _WATCHED_ARRAY:
+                continue
+            if digest(value) != before:
                 raise SerializationError(
                     "call.argument_changed",
                     f"{call.path} changed its argument “{name}”; a replayed call would not.",
                     next_step="Change a copy and return it.",
                     field=name,
                 )
-
-
-def run_in_new_loop(coroutine: Any) -> Any:
-    """Run a coroutine to its end in a loop whose tasks are numbered children of their makers."""
-    from clary.engine.loops import run
-
-    return run(coroutine)

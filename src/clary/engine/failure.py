@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clary.artifacts import decode, encode
-from clary.errors import ClaryError, RunFailedError
+from clary.artifacts import decode, encode, names
+from clary.errors import (
+    AwsError,
+    ClaryError,
+    DivergenceError,
+    JournalError,
+    PermissionDeniedError,
+    RunFailedError,
+    ThrottledError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,29 +41,49 @@ def describe(error: BaseException, store: ObjectStore) -> Record:
         described["code"] = error.code
         described["next_step"] = error.next_step
     try:
-        described["exception"] = encode(error.with_traceback(None), store)
+        described["exception"] = encode(error, store)
+        if type(decode(described["exception"], store)) is type(error):
+            return described
     except ClaryError:
-        pass  # it is rebuilt from its type and message
+        pass  # its constructor takes other arguments than it keeps, as that of many
+    try:
+        described["parts"] = encode((error.args, vars(error)), store)
+    except (ClaryError, TypeError):
+        pass  # it is told by its type and message
     return described
 
 
 def rebuild(described: Record, store: ObjectStore) -> BaseException:
     """Return an exception like the recorded one, with the recorded traceback as its note."""
-    error: Any = None
-    if "exception" in described:
-        try:
-            error = decode(described["exception"], store)
-        except ClaryError:
-            error = None
-    if not isinstance(error, BaseException):
-        error = RunFailedError(
+    found = _unpickled(described, store) or _put_together(described, store)
+    if found is None:
+        found = RunFailedError(
             "call.failed",
             f"{described['type']}: {described['message']}",
             next_step="See the traceback in the record: clary runs show RUN.",
         )
-    found: BaseException = error
     found.add_note("Recorded traceback:\n" + described["traceback"])
     return found
+
+
+def _unpickled(described: Record, store: ObjectStore) -> BaseException | None:
+    try:
+        error = decode(described["exception"], store)
+    except (ClaryError, KeyError):
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _put_together(described: Record, store: ObjectStore) -> BaseException | None:
+    """Make the exception without its constructor, so that ``except`` clauses know it by its type."""
+    try:
+        kind = names.find(described["module"], described["type"])
+        arguments, state = decode(described["parts"], store)
+        error = kind.__new__(kind, *arguments)
+        error.__dict__.update(state)
+    except Exception:  # noqa: BLE001 - whatever the class does; there is another way to tell the failure
+        return None
+    return error if isinstance(error, BaseException) else None
 
 
 def useful_frames(error: BaseException) -> list[str]:
@@ -88,6 +116,17 @@ def failed_calls(error: BaseException) -> list[str]:
         found.extend(getattr(one, _PATHS, ()))
         waiting.extend(_behind(one))
     return sorted(set(found))
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the cause of a failure, of those in the design: the user's code, unless Clary could not do its part."""
+    if isinstance(error, PermissionDeniedError):
+        return "permission"
+    if isinstance(error, ThrottledError):
+        return "throttled"
+    if isinstance(error, (AwsError, JournalError)) and not isinstance(error, DivergenceError):
+        return "internal"
+    return "user_code"
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

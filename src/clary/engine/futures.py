@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from clary.engine import failure
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
     from clary.engine.execution import Call, Execution
 
 T = TypeVar("T")
+
+
+_for_a_worker: contextvars.ContextVar[bool] = contextvars.ContextVar("clary_for_a_worker", default=False)
+"""Whether one of the attempt's threads waits for the code that runs here."""
 
 
 class CallFuture(Generic[T]):
@@ -35,28 +41,38 @@ class CallFuture(Generic[T]):
         self._context = contextvars.copy_context()
         self._claim = threading.Lock()
         self._future: Future[T] = Future()
+        self._future.set_running_or_notify_cancel()  # who stops waiting for a call (a timeout) does not end the call
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[T] | None = None
+        self._helper: asyncio.Future[None] | None = None
+        execution.open_calls.add(self)
+        self._future.add_done_callback(lambda _done: execution.open_calls.discard(self))
 
     def start(self) -> None:
         """Hand the call to the attempt's threads; a recorded one needs none."""
         if self._execution.is_recorded(self._call):
             self._run()
         else:
-            self._execution.pool().submit(self._run)
+            self._execution.pool().submit(self._run, for_a_worker=True)
 
     def result(self, timeout: float | None = None) -> T:
         """Return the call's result, or raise what it raised; TimeoutError after ``timeout`` seconds."""
-        self._refuse_to_block()
-        if timeout is None:
-            self._run()
-        return self._future.result(timeout)
+        self.wait(timeout)
+        self._execution.unseen_failures.discard(self.path)
+        return self._future.result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, None when it returned; waits for it."""
+        self.wait(timeout)
+        self._execution.unseen_failures.discard(self.path)
+        return self._future.exception()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the call has ended; TimeoutError after ``timeout`` seconds."""
         self._refuse_to_block()
         if timeout is None:
             self._run()
-        return self._future.exception(timeout)
+        self._future.exception(timeout)
 
     def done(self) -> bool:
         """Tell whether the call has ended."""
@@ -66,6 +82,11 @@ class CallFuture(Generic[T]):
         """Wait in an event loop."""
         import asyncio
 
+        if _for_a_worker.get() and not self._claim.locked():
+            # The attempt's threads may all be waiting, this one's among them: the loop's own ones run the call.
+            run = functools.partial(self._run, for_a_worker=True)
+            self._helper = asyncio.get_running_loop().run_in_executor(None, run)
+        self._execution.unseen_failures.discard(self.path)
         return asyncio.wrap_future(self._future).__await__()
 
     def __repr__(self) -> str:
@@ -74,40 +95,51 @@ class CallFuture(Generic[T]):
     def start_in(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run the call, of an async checkpoint, as a task of that loop."""
         self._claim.acquire()
-        task = loop.create_task(self._execution.perform_async(self._call))
-        task.add_done_callback(self._copy)
         self._loop = loop
-
-    def _run(self) -> None:
-        if not self._claim.acquire(blocking=False):
-            return
-        try:
-            self._future.set_result(self._context.run(self._execution.perform, self._call))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            self._fail(error)
-
-    def _copy(self, task: asyncio.Task[T]) -> None:
-        if task.cancelled():
-            self._fail(_cancelled())
-        elif (error := task.exception()) is not None:
-            self._fail(error)
-        else:
-            self._future.set_result(task.result())
-
-    def _fail(self, error: BaseException) -> None:
-        self._future.set_exception(error)
-        if not isinstance(error, Exception):
-            self._execution.close(error)  # nothing more will be recorded: let nobody wait for it
+        self._task = loop.create_task(self._execution.perform_async(self._call))  # the loop itself keeps it weakly
+        self._task.add_done_callback(self._copy)
 
     def _refuse_to_block(self) -> None:
+        """Raise UsageError (``call.await_instead``) where waiting would stop the loop that runs the call."""
         if self._loop is None or self._future.done():
             return
         if running_loop() is self._loop:
             raise UsageError(
                 "call.await_instead",
                 f"Waiting for {self.path} here would stop the event loop that runs it.",
-                next_step="Write “await future” in place of “future.result()”.",
+                next_step="Write “await future” in place of “future.result()”, “async for” in place of “for”.",
             )
+
+    def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Tell whether the call is a task of that loop."""
+        return self._loop is loop
+
+    def _run(self, *, for_a_worker: bool = False) -> None:
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            self._context.run(_for_a_worker.set, for_a_worker or _for_a_worker.get())
+            value = self._context.run(self._execution.perform, self._call)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._fail(error)
+        else:
+            self._future.set_result(value)
+
+    def _copy(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self._future.set_exception(_cancelled())
+            self._execution.tell_end(self.path)
+        elif (error := task.exception()) is not None:
+            self._fail(error)
+        else:
+            self._future.set_result(task.result())
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, Exception):
+            self._execution.unseen_failures.add(self.path)
+        else:
+            self._execution.close(error)  # nothing more will be recorded: let nobody wait for it
+        self._future.set_exception(error)
 
 
 class CallFutures(list[CallFuture[T]]):
@@ -115,27 +147,68 @@ class CallFutures(list[CallFuture[T]]):
 
     def results(self) -> list[T]:
         """Return all results in order. All calls are waited for; then the first failure in order is raised, if any."""
-        for future in self:
-            future.exception()
+        errors = [error for future in self if (error := future.exception()) is not None]
+        for error in errors[1:]:  # if the first one ends the run, a resume runs all of them again
+            for path in failure.failed_calls(error):
+                failure.mark(errors[0], path)
         return [future.result() for future in self]
 
 
-def as_completed(futures: Iterable[CallFuture[T]]) -> Iterator[CallFuture[T]]:
-    """Yield the futures in the order in which their calls were recorded: a replay yields them in the same order."""
-    waiting = {future.path: future for future in futures}
-    if not waiting:
-        return
-    execution = next(iter(waiting.values()))._execution
-    seen = 0
-    while waiting:
-        with execution.news:
-            while len(execution.committed) == seen and execution.ended is None:
-                execution.news.wait()
-            fresh, seen = execution.committed[seen:], len(execution.committed)
-            ended = execution.ended
-        yield from [waiting.pop(path) for path in fresh if path in waiting]
-        if ended is not None and waiting:
-            raise ended
+class AsCompleted(Generic[T]):
+    """Futures in the order in which their calls were recorded, for ``for`` and for ``async for``."""
+
+    def __init__(self, futures: Iterable[CallFuture[T]]) -> None:
+        self._waiting = {future.path: future for future in futures}
+        self._seen = 0
+
+    def __iter__(self) -> Iterator[CallFuture[T]]:
+        """Yield each future once its call is recorded; not in a loop that runs one of the calls."""
+        for future in self._waiting.values():
+            future._refuse_to_block()
+        while self._waiting:
+            with self._execution.news:
+                while not self._is_news():
+                    self._execution.news.wait()
+            yield from self._fresh()
+
+    async def __aiter__(self) -> AsyncIterator[CallFuture[T]]:
+        """Yield each future once its call is recorded."""
+        import asyncio
+
+        if not self._waiting:
+            return
+        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        with self._execution.hearing(lambda: loop.call_soon_threadsafe(told.set)):
+            while self._waiting:
+                told.clear()
+                if not self._is_news():
+                    await told.wait()
+                for future in self._fresh():
+                    yield future
+
+    @property
+    def _execution(self) -> Execution:
+        return next(iter(self._waiting.values()))._execution
+
+    def _is_news(self) -> bool:
+        return len(self._execution.committed) > self._seen or self._execution.ended is not None
+
+    def _fresh(self) -> list[CallFuture[T]]:
+        execution = self._execution
+        paths = execution.committed[self._seen :]
+        self._seen += len(paths)
+        fresh = [self._waiting.pop(path) for path in paths if path in self._waiting]
+        if not fresh and execution.ended is not None:
+            raise execution.ended
+        return fresh
+
+
+def as_completed(futures: Iterable[CallFuture[T]]) -> AsCompleted[T]:
+    """Yield the futures in the order in which their calls were recorded: a replay yields them in the same order.
+
+    In an async flow: ``async for future in as_completed(futures)``.
+    """
+    return AsCompleted(futures)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clary.engine.scope import Scope, current_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
+
+    from clary.engine.execution import Execution
+    from clary.engine.futures import CallFuture
+    from clary.journal.records import Record
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine to its end in a loop whose tasks are numbered children of their makers."""
+def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in a loop whose tasks are numbered children of their makers.
+
+    Submitted calls that nobody has awaited are seen to their end too; they would be cancelled with the loop.
+    """
+
+    async def body() -> Any:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(numbered_task)  # from here on: the body itself is no task of its own
+        value = await coroutine
+        while left := [future for future in list(execution.open_calls) if future.runs_in(loop)]:
+            await asyncio.wait([asyncio.ensure_future(_end_of(future)) for future in left])
+        return value
+
     with asyncio.Runner() as runner:
-        runner.get_loop().set_task_factory(numbered_task)
-        return runner.run(coroutine, context=contextvars.copy_context())
+        return runner.run(body(), context=contextvars.copy_context())
+
+
+async def _end_of(future: CallFuture[Any]) -> None:
+    with suppress(Exception):  # nobody has asked for it, and it is in the record
+        await future
 
 
 def numbered_task(
@@ -29,3 +50,42 @@ def numbered_task(
     context = options.pop("context", None) or contextvars.copy_context()
     context.run(current_scope.set, Scope(scope.execution, scope.next_path("task")))
     return asyncio.Task(coroutine, loop=loop, context=context, **options)
+
+
+class Outbox:
+    """Records of the calls of one loop on their way into the log: all that are ready go together, in one thread."""
+
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
+        self._waiting: list[tuple[Record, asyncio.Future[None]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def put(self, record: Record) -> None:
+        """Make the record durable; returns when it is. Who is cancelled meanwhile does not take the record back."""
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        self._waiting.append((record, written))
+        if self._sender is None:
+            self._sender = asyncio.Task(self._send(), loop=loop)  # no child of the call that happens to be first
+        await written
+
+    async def _send(self) -> None:
+        batch: list[tuple[Record, asyncio.Future[None]]] = []
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await asyncio.to_thread(self._write, *[record for record, _ in batch])
+                for _, written in batch:
+                    if not written.done():
+                        written.set_result(None)
+        except asyncio.CancelledError:  # the loop ends
+            for _, written in [*batch, *self._waiting]:
+                written.cancel()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised in the calls that wait; it is final
+            for _, written in [*batch, *self._waiting]:
+                if not written.done():
+                    written.set_exception(error)
+            self._waiting = []
+        finally:
+            self._sender = None

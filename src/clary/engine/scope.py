@@ -10,6 +10,8 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING
 
+from clary.errors import UsageError
+
 if TYPE_CHECKING:
     from clary.engine.execution import Execution
 
@@ -32,8 +34,21 @@ class Scope:
         return self.join(f"{name}#{number}")
 
     def keyed_path(self, name: str, key: str) -> str:
-        """Return the path of a call that has been given a key of its own."""
-        return self.join(f"{name}@{key}")
+        """Return the path of a call that has been given a key of its own.
+
+        Raises UsageError (``call.key_taken``) for a key that a call of that name here has been given already.
+        """
+        step = f"{name}@{key.replace('%', '%25').replace('/', '%2F')}"
+        with self._lock:
+            if step in self._counts:
+                raise UsageError(
+                    "call.key_taken",
+                    f"Two calls of {name} have the key “{key}”.",
+                    next_step="Let key= tell them apart, or keep the first one's result and use it again.",
+                    field="key",
+                )
+            self._counts[step] = 1
+        return self.join(step)
 
     def join(self, step: str) -> str:
         """Return the path of a step from here."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import tokenize
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,15 +15,26 @@ if TYPE_CHECKING:
 _SILENT = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER})
 
 
-def source_digest(function: Callable[..., Any]) -> str:
-    """Return the digest of the function's source; of its compiled form where there is no source to read."""
-    import inspect
+def file_lines(function: Callable[..., Any]) -> list[str]:
+    """Return the lines of the file that the function is from; none where there is no file.
 
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
+    They are to be taken when the function is made: the file may be edited while the flow runs.
+    """
+    import linecache
+
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return []
+    linecache.checkcache(code.co_filename)
+    return linecache.getlines(code.co_filename, getattr(function, "__globals__", None))
+
+
+def source_digest(function: Callable[..., Any], lines: list[str]) -> str:
+    """Return the digest of the function's source among the lines; of its compiled form where there is none."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or not 0 < code.co_firstlineno <= len(lines):
         return _compiled_digest(function)
-    return token_digest(text)
+    return token_digest("".join(inspect.getblock(lines[code.co_firstlineno - 1 :])))
 
 
 def token_digest(text: str) -> str:
@@ -42,7 +55,11 @@ def token_digest(text: str) -> str:
 
 def _compiled_digest(function: Callable[..., Any]) -> str:
     code = getattr(function, "__code__", None)
-    if code is None:
-        return hashlib.sha256(repr(type(function)).encode()).hexdigest()
-    constants = [part for part in code.co_consts if isinstance(part, (str, int, float, bytes, type(None)))]
-    return hashlib.sha256(code.co_code + repr((code.co_names, constants)).encode()).hexdigest()
+    text = repr(type(function)) if code is None else _shown(code)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shown(code: CodeType) -> str:
+    """Return what the code does, functions inside it included, without where it lies."""
+    constants = [_shown(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {constants}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from clary.engine.futures import CallFuture, CallFutures, running_loop
 from clary.engine.scope import Scope, current_scope
-from clary.engine.source import source_digest
+from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Checkpoint(Generic[P, R]):
         self.name = name or function.__name__
         self.key = key
         _check_name(self.name)
+        self._lines = file_lines(function)
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
@@ -38,7 +39,7 @@ class Checkpoint(Generic[P, R]):
     @functools.cached_property
     def source(self) -> str:
         """Digest of the function's own source, without comments."""
-        return source_digest(self.function)
+        return source_digest(self.function, self._lines)
 
     @functools.cached_property
     def is_async(self) -> bool:

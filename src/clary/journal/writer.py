@@ -97,6 +97,8 @@ class Journal:
         """Why nothing more may be written: fenced, out of reach, or the run's end is recorded."""
         self.listener: Callable[[Record], None] = lambda _record: None
         """Told of every record written here once it is durable, in the order of the log."""
+        self.is_open = False
+        """Whether this process has taken the log over."""
         self._turn = threading.Lock()
         """Held by the one that writes, for all who wait."""
         self._pending: list[_Ticket] = []
@@ -159,7 +161,8 @@ class Journal:
                 self._settle()
                 for entry in self.log.read(self.state.seq):
                     self._take(entry)
-                    self._check_not_fenced(entry)
+                    if self.is_open:
+                        self._check_not_fenced(entry)
             except Fenced as error:
                 self.ended = error
                 raise
@@ -199,6 +202,7 @@ class Journal:
         foreign = store(self.log, flight.entry)
         self._take(foreign or flight.entry)
         if foreign is None:
+            self.is_open = True
             for ticket in flight.batch:
                 for record in ticket.records:
                     self.listener(record)
