@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from clary.agent import lifecycle
 from clary.agent.place import Place, place_of
+from clary.agent.present import run_view
 from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView
 from clary.control import database, runs
-from clary.errors import ClaryError, NotFoundError, UsageError
+from clary.errors import AwsError, ClaryError, ConflictError, NotFoundError, UsageError
 from clary.ids import LENGTH, is_id
 from clary.stacks import service as stacks
 
@@ -126,13 +127,18 @@ def _completed(batch: list[str], stack: Stack) -> dict[str, RunView]:
 
 
 def _looked_at(place: Place, run: str) -> RunView | None:
-    """Advance a run and return it; None for one whose record is not there (it is being made, or was deleted)."""
+    """Advance a run and return it; None for one whose record is not there (it is being made, or was deleted).
+
+    Where its job cannot be looked at (too many requests, no right to), the record alone is shown.
+    """
     try:
         return remember(lifecycle.advance(place, run, finish=False).view)
     except NotFoundError as error:
         if error.code != "run.not_found":
             raise
         return None
+    except (AwsError, ConflictError):
+        return run_view(place.read(run), place.store)
 
 
 def _view(data: dict[str, Any]) -> RunView:

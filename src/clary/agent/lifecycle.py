@@ -19,6 +19,7 @@ from clary.agent.present import run_view
 from clary.errors import (
     AwsError,
     ClaryError,
+    ConflictError,
     NotFoundError,
     PermissionDeniedError,
     QuotaError,
@@ -28,6 +29,7 @@ from clary.errors import (
 from clary.journal import records
 from clary.journal.state import RunState, fold
 from clary.journal.writer import append
+from clary.runtime.pointer import RUN_VARIABLE, Pointer
 
 if TYPE_CHECKING:
     from clary.agent.place import Place
@@ -90,6 +92,7 @@ def step(place: Place, log: Log, state: RunState, observer: Observer | None = No
         return _seen(place, state, job)
     if state.settled:
         return _seen(place, state, None)
+    _check_right_place(place, state, attempt)
     if attempt.opened_at is not None:
         _record_lost(log, state, attempt)
     elif state.stop_requested:
@@ -180,6 +183,25 @@ def _seen(place: Place, state: RunState, job: JobView | None) -> Seen:
 
 def _is_ours(job: JobView, attempt: Attempt) -> bool:
     return attempt.request is None or pointer_of(attempt.request).items() <= dict(job.environment).items()
+
+
+def _check_right_place(place: Place, state: RunState, attempt: Attempt) -> None:
+    """Refuse to conclude anything from a job's absence where it cannot be: in another account or region.
+
+    A job's role is always of the job's own account, so the request tells which one that is.
+    """
+    assert attempt.request is not None
+    account = attempt.request["RoleArn"].split(":")[4]
+    region = Pointer.parse(attempt.request["Environment"][RUN_VARIABLE]).region
+    here = place.aws.caller_account(), place.aws.region
+    if here != (account, region):
+        raise ConflictError(
+            "run.elsewhere",
+            f"Run {state.run} belongs to the account {account} in {region}; these credentials are of {here[0]} in "
+            f"{here[1]}.",
+            next_step="Use a stack and credentials of that account and region; what is recorded can be read from here.",
+            field="run",
+        )
 
 
 def _record_end(place: Place, log: Log, state: RunState, attempt: Attempt, job: JobView) -> None:

@@ -87,8 +87,9 @@ def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer:
 
 def mark_dead(place: Place, run: str) -> RunState:
     """Bring a run up to date: one that seems to be under way, and whose lock nobody holds, was interrupted."""
-    place.read(run)  # which refuses an unknown run before anything is made for it
-    state = RunState()
+    state = place.read(run)
+    if state.settled:
+        return state
 
     def ended(now: RunState) -> list[Record] | None:
         if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).owner() is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clary.agent import lifecycle, output
 from clary.agent.present import call_view, phase_views, run_view
-from clary.errors import ThrottledError
+from clary.errors import ClaryError, Retry, ThrottledError
 from clary.journal import records
 from clary.journal.state import fold
 
@@ -27,6 +28,8 @@ DESCRIBE_SECONDS, DESCRIBE_LONGEST = 2.0, 10.0
 LOG_SECONDS = 1.0
 UPLOAD_GRACE = 10.0
 """Seconds for which a job may go on (it uploads its output) after its run is over, before the watch ends."""
+OUTAGE_PATIENCE = 120.0
+"""Seconds for which a watch goes on though nothing can be seen (a laptop asleep, a network away)."""
 _NAP = 0.1
 _OUTPUT_PHASES = frozenset({"Training", "Uploading", "Interrupted", "Restarting", "Stopping"})
 """Phases in which a container may have written something."""
@@ -74,6 +77,7 @@ class _Watch:
         if self.state.status == "absent":
             raise place.no_run(run)
         self._observer = observer
+        self._told = self.state.seq
         self._seen: Seen | None = None
         self._phases: set[tuple[int, str, float | None]] = set()
         self._messages: set[str] = set()
@@ -81,6 +85,7 @@ class _Watch:
         self._next_look = 0.0
         self._look_pause = DESCRIBE_SECONDS
         self._ended_at: float | None = None
+        self._trouble_since: float | None = None
         for record in self.state.calls.values():
             self._tell_call(record)
         self.look()
@@ -134,10 +139,13 @@ class _Watch:
 
     def read(self) -> None:
         """Take in what has been recorded since."""
-        entry = self.log.get(self.state.seq + 1)
-        while entry is not None:
-            self._take(entry)
-            entry = self.log.get(self.state.seq + 1)
+        with self.patience():
+            while (entry := self.log.get(self._told + 1)) is not None:
+                if entry["seq"] > self.state.seq:  # else a step has read it on its way
+                    self.state.apply(entry)
+                    self._seen = None
+                self._told = entry["seq"]
+                self._tell(entry)
         self._next_record = time.monotonic() + RECORD_SECONDS
         if self.state.settled and not self.job_over:
             # the job is about to end as well
@@ -146,31 +154,30 @@ class _Watch:
 
     def look(self) -> None:
         """Advance the run, which looks at its job."""
-        try:
-            before = self.state.seq
+        with self.patience():
             if self.place.local:
                 self._seen = lifecycle.advance(self.place, self.run)
-                self.read()
             else:
                 self._seen = lifecycle.step(self.place, self.log, self.state, self._observer)
-                self._tell_missed(before)
-            self._tell_phases()
-        except ThrottledError:
-            pass  # the next look is further off
+        self.read()
+        self._tell_phases()
         self._look_pause = min(self._look_pause * 1.25, DESCRIBE_LONGEST)
         self._next_look = time.monotonic() + (RECORD_SECONDS if self.place.local else self._look_pause)
 
-    def _take(self, entry: Entry) -> None:
-        self.state.apply(entry)
-        self._seen = None
-        self._tell(entry)
-
-    def _tell_missed(self, before: int) -> None:
-        """Tell of the entries that a step has read on its way."""
-        for seq in range(before + 1, self.state.seq + 1):
-            entry = self.log.get(seq)
-            if entry is not None:
-                self._tell(entry)
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Bear with outages of the network and of AWS for a while: what could not be seen now is seen next time."""
+        try:
+            yield
+        except ClaryError as error:
+            now = time.monotonic()
+            since = self._trouble_since = self._trouble_since or now
+            if error.retry is Retry.NO or now - since > OUTAGE_PATIENCE:
+                raise
+            if since == now and self._observer is not None and not isinstance(error, ThrottledError):
+                self._observer.note(f"{error.summary} Trying again.")
+        else:
+            self._trouble_since = None
 
     def _tell(self, entry: Entry) -> None:
         for record in entry["records"]:
@@ -220,6 +227,7 @@ def _job_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:
 
 
 def _tail(watch: _Watch, number: int, *, follow: bool) -> Iterator[tuple[str, float, str]]:
+    """Yield the lines of an attempt's job; begun again behind the last line when an outage cut it off."""
     from clary.sagemaker import logs
 
     job = watch.state.attempts[number].job
@@ -229,8 +237,17 @@ def _tail(watch: _Watch, number: int, *, follow: bool) -> Iterator[tuple[str, fl
     def last() -> bool:
         return not follow or watch.over or watch.attempt != number
 
-    for line in logs.tail(watch.place.aws, job, stop=last, poll_seconds=LOG_SECONDS, pause=watch.pause):
-        yield line.host, line.timestamp_ms / 1000, line.text
+    since, done = None, False
+    while not done:
+        with watch.patience():
+            for line in logs.tail(
+                watch.place.aws, job, since=since, stop=last, poll_seconds=LOG_SECONDS, pause=watch.pause
+            ):
+                since = line.timestamp_ms + 1
+                yield line.host, line.timestamp_ms / 1000, line.text
+            done = True
+        if not done:
+            watch.pause(LOG_SECONDS)
 
 
 def _local_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:

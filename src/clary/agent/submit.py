@@ -63,7 +63,8 @@ def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Ob
     state = RunState()
     with place.log(run) as log:
         entry = new_entry(1, [created, _claim(planned, 1)])
-        store(log, entry)  # the id is new: nobody else writes at this number
+        foreign = store(log, entry)
+        assert foreign is None  # the id is new: nobody else writes here
         state.apply(entry)
         if observer is not None:
             observer.submitted(run_view(state, place.store))
@@ -87,8 +88,9 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
     else:
         planned = plan(place, target, run, number)
         _verify(place, planned, observer)
-        if observer is not None and planned.name["code"] != seen.state.spec.get("code"):
-            observer.note("The project's code has changed since the run was submitted; the new code runs.")
+        before = seen.state.attempt
+        if observer is not None and before is not None and planned.name["code"] != before.spec.get("code"):
+            observer.note(f"The project's code has changed since attempt {before.number}; the new code runs.")
         _upload(place.store, planned, None, observer)
         record = _claim(planned, number, on_change)
     state = seen.state

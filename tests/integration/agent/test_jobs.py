@@ -19,11 +19,11 @@ from clary.agent.place import place_of
 from clary.errors import ClaryError, ConflictError, RunFailedError, RunTimeoutError
 from clary.journal.state import RunState, fold
 from clary.sagemaker import jobs
+from integration.agent.conftest import Recorder
 
 if TYPE_CHECKING:
     from clary import testing
     from clary.stacks.model import Stack
-    from integration.agent.conftest import Recorder
 
 Until = Callable[[Callable[[], Any]], Any]
 
@@ -280,6 +280,40 @@ def test_a_deleted_job_of_a_run_under_way_is_lost(stack: Stack, monkeypatch: pyt
 
     assert seen.view.status == "lost"
     assert seen.view.failure is not None
+
+
+def test_nothing_is_concluded_from_another_region(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = _claimed(stack, "squares", monkeypatch, count=1)
+    elsewhere = dataclasses.replace(stack, region="eu-west-1")
+
+    with pytest.raises(ConflictError) as caught:
+        service.get_run(elsewhere, run)
+
+    assert caught.value.code == "run.elsewhere"
+    assert [one.status for one in service.list_runs(elsewhere)] == ["submitted"]
+    assert service.wait(stack, run, 60).status == "completed"
+
+
+def test_a_watch_bears_with_outages(stack: Stack, sandbox: testing.Sandbox, observer: Recorder) -> None:
+    run = _start(stack, "squares", count=10, pause=0.2)
+    watched = threading.Event()
+
+    class Disturbing(Recorder):
+        def call(self, call: Any) -> None:
+            super().call(call)
+            if not watched.is_set():
+                watched.set()
+                for operation in ("DescribeTrainingJob", "DescribeLogStreams", "GetLogEvents"):
+                    sandbox.faults.server_error(operation, times=5)
+                sandbox.faults.server_error("GetObject", status=503, times=5, match=f"*{run}/log/*")
+
+    told = Disturbing()
+    ended = service.follow(stack, run, told)
+
+    assert ended.status == "completed"
+    assert [call.path for call in told.of("call")] == [f"square#{number}" for number in range(1, 11)]
+    assert sorted(set(told.of("log"))) == sorted(told.of("log"))
+    assert len(told.of("log")) == 10
 
 
 def test_a_stranger_s_job_of_the_same_name_is_left_alone(
