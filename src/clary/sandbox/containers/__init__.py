@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def choose_executor(
     from clary.sandbox.containers.process import ProcessExecutor
 
     refused = []
-    mode, why = find_mode(ensure_image(data, requirements))
+    mode, why = find_mode(ensure_image(data, requirements)) if sys.platform == "linux" else (None, "this is not Linux")
     if mode is not None:
         own = SandboxImages(data, account, requirements)
         return Choice(NamespaceExecutor(data, [*sources, own], mode))

@@ -155,7 +155,7 @@ def _host_mounts(interpreter: Path, inside: str) -> Iterator[Mount]:
 
 def _hidden(data: Path, mounts: Sequence[Mount]) -> Iterator[str]:
     """Name what must not be seen although it lies below something that is shown."""
-    private = [data, Path(sys.prefix), Path(__file__).parents[3], Path.home()]
+    private = [data, Path(sys.prefix), Path(__file__).parents[3], Path(os.environ.get("HOME", "/root"))]
     for one in mounts:
         source = Path(one.source)
         if not one.layered or one.target == _ENVIRONMENT:

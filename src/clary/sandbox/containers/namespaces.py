@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -308,9 +307,7 @@ def _await_end(pid: int, started: int | None = None) -> None:
 
 def find_mode(image: Image) -> tuple[Mode | None, str]:
     """Try the ways of making a container, the safest first; returns the first that works, or why none does."""
-    why = "this is not Linux"
-    if sys.platform != "linux":
-        return None, why
+    why = ""
     users = (UserNamespace.FULL, UserNamespace.NONE) if os.getuid() == 0 else (UserNamespace.SINGLE,)
     for user in users:
         for overlay in (True, False):
