@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -32,9 +33,12 @@ class SandboxClock:
         return self._speed
 
     def now(self) -> float:
-        """Return epoch seconds."""
+        """Return epoch seconds, in whole milliseconds as the service's own times are.
+
+        An SDK that reads a time and sends it back in a filter thus sends the same time.
+        """
         with self._changed:
-            return self._now()
+            return math.ceil(self._now() * 1000) / 1000
 
     def _now(self) -> float:
         return self._origin + (time.monotonic() - self._real) * self._speed
