@@ -40,7 +40,7 @@ def sandbox() -> None:
 
 @sandbox.command("start")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=api.DEFAULT_PORT, show_default=True, help="0: a free one."
+    "--port", type=click.IntRange(0, 65535), default=0, help="Default: the last one, else 4599, else any free one."
 )
 @_data
 @click.option("--detach", "-d", is_flag=True, help="Run in the background and return when it answers.")

@@ -23,7 +23,6 @@ from clary.sandbox.identity import start_mark
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DEFAULT_PORT = 4599
 START_SECONDS = 60.0
 """How long a start may take; with requirements, which are fetched and installed, ten times as long."""
 STOP_SECONDS = 20.0
@@ -38,7 +37,7 @@ def default_data() -> Path:
 
 def start(
     *,
-    port: int = DEFAULT_PORT,
+    port: int = 0,
     data: Path | None = None,
     detach: bool = False,
     requirements: Sequence[str] = (),
@@ -46,7 +45,7 @@ def start(
 ) -> dict[str, Any]:
     """Start a sandbox and return its state once it answers requests (see ``status``).
 
-    ``port`` 0 is any free one (the last one of this folder, if free). With ``detach`` it runs in the background and
+    ``port`` 0 is the last one of this folder, else 4599, else any free one. With ``detach`` it runs in the background and
     logs to ``sandbox.log`` in the data folder; else this call returns when the sandbox has been stopped by a signal.
     ``requirements`` (PEP 508) are installed into the sandbox's own image. ``clock_speed`` is sandbox seconds per real
     one. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``, ``sandbox.port_taken``,

@@ -48,6 +48,10 @@ TOKEN = "admin-token"  # noqa: S105 - the name of a file
 SOCKET = "sandbox.sock"
 
 
+USUAL_PORT = 4599
+"""The port of a sandbox that was given none, while it is free."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a sandbox is started."""
@@ -216,14 +220,21 @@ def _leave(number: int, _frame: Any) -> None:
 
 
 def _listen(port: int, data: Path) -> socket.socket:
-    """Bind the port; with 0, the port of the last time is tried first, since running containers know it."""
+    """Bind the port; with 0, the one of the last time, which running containers know, or the usual one, or any."""
     last = data / "port"
-    if port == 0 and last.exists():
-        with contextlib.suppress(SandboxError):
-            return bind(int(last.read_text()))
-    listener = bind(port)
+    listener = (
+        _first_free([int(last.read_text()), USUAL_PORT] if last.exists() else [USUAL_PORT]) if port == 0 else None
+    )
+    listener = listener or bind(port)
     last.write_text(str(listener.getsockname()[1]))
     return listener
+
+
+def _first_free(ports: Sequence[int]) -> socket.socket | None:
+    for port in ports:
+        with contextlib.suppress(SandboxError):
+            return bind(port)
+    return None
 
 
 def _write_private(path: Path, text: str) -> None:
