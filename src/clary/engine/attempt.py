@@ -86,17 +86,17 @@ def run_attempt(
     journal = Journal(log, attempt)
     try:
         state = journal.open(host=host, pid=os.getpid())
+        if on_open is not None:
+            on_open(journal)
+        claimed = state.attempts.get(attempt)
+        execution = Execution(
+            journal,
+            store,
+            on_change=claimed.on_change if claimed else "error",
+            on_call=on_call,
+        )
     except Interruption as error:
         return _interrupted(journal, error)
-    if on_open is not None:
-        on_open(journal)
-    claimed = state.attempts.get(attempt)
-    execution = Execution(
-        journal,
-        store,
-        on_change=claimed.on_change if claimed else "error",
-        on_call=on_call,
-    )
     return _run_to_end(execution, load)
 
 
