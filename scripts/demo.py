@@ -43,6 +43,7 @@ def main() -> int:
 def killed_run(models: int, pause: float) -> str:
     """Start the flow, kill its container when half of the models are recorded, and return the run's id."""
     before = {run["id"] for run in ask("runs", "list", "--stack", STACK)["items"]}
+    print(f"(a thread of this script kills the job's container when {models // 2} models are recorded)")
     killer = threading.Thread(target=kill_half_way, args=(before, models), daemon=True)
     killer.start()
     inputs = ["--input", f"models={models}", "--input", f"pause={pause}"]
@@ -53,19 +54,23 @@ def killed_run(models: int, pause: float) -> str:
 
 def kill_half_way(before: set[str], models: int) -> None:
     """Watch the run from outside, as anybody may who can read the bucket, and kill the container's first process."""
+    from clary.agent import service
+    from clary.stacks.service import resolve
+
+    stack = resolve(STACK)
     while True:
-        time.sleep(0.2)
-        found = [run for run in ask("runs", "list", "--stack", STACK)["items"] if run["id"] not in before]
-        if not found:
+        time.sleep(0.1)
+        found = next((run for run in service.list_runs(stack, limit=1) if run.id not in before), None)
+        if found is None:
             continue
-        run = ask("runs", "show", found[0]["id"])["item"]
-        trained = [call for call in run["calls"] if call["name"] == "train"]
+        run = service.get_run(stack, found.id)
+        trained = [call for call in run.calls if call.name == "train"]
         if len(trained) >= models // 2:
-            pid = container_of(run["attempts"][-1]["job"])
+            pid = container_of(str(run.attempts[-1].job))
             os.kill(pid, signal.SIGKILL)
             print(f"\n>>> kill -9 {pid}   (the job's container; {len(trained)} of {models} models are recorded)\n")
             return
-        if run["status"] in {"completed", "failed", "stopped"}:
+        if run.status in {"completed", "failed", "stopped"}:
             return
 
 

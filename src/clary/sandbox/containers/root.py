@@ -6,6 +6,7 @@ touched. Where overlays are refused the root is a copy (made by the sandbox) and
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -22,8 +23,8 @@ _READ_ONLY = ("bus", "fs", "irq", "sys", "sysrq-trigger")
 
 def build(plan: Plan) -> None:
     """Mount everything and make it this process's root."""
-    syscalls.mount("", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
     scratch = Path(plan.scratch)
+    _own_mounts(scratch)
     root = scratch / "root"
     if plan.overlay:
         _overlay(plan, plan.root, str(root), "root")
@@ -42,6 +43,37 @@ def build(plan: Plan) -> None:
     _kernel(root)
     _opt_ml(plan, root)
     syscalls.pivot_into(str(root))
+
+
+def _own_mounts(scratch: Path) -> None:
+    """Keep the mounts made here from the host's namespace.
+
+    That is said of a mount point, and the root of a chroot is none. So in a chroot the process first goes up to the
+    real root (chroot(2) tells how: a working directory outside the root is not held by it), says it there, makes the
+    chroot's folder a mount point and comes back.
+    """
+    private = syscalls.MS_REC | syscalls.MS_PRIVATE
+    try:
+        syscalls.mount("", "/", flags=private)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    else:
+        return
+    here = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.chroot(scratch)
+    os.fchdir(here)
+    while not Path().samefile(".."):
+        os.chdir("..")
+    os.chroot(".")
+    syscalls.mount("", "/", flags=private)
+    os.fchdir(here)
+    os.close(here)
+    folder = str(Path.cwd())
+    syscalls.bind(folder, folder)
+    os.chdir(folder)
+    os.chroot(".")
+    os.chdir("/")
 
 
 def _show(plan: Plan, one: Mount, root: Path, layer: str) -> None:
