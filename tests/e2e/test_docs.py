@@ -57,6 +57,7 @@ def test_every_command_of_the_page_runs(page: Path, tmp_path: Path) -> None:
         (place / name).write_text(body)
     shutil.copytree(ROOT / "examples", place / "examples")
     environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CLARY_", "PYTEST_"))},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(home),
         "CLARY_HOME": str(home / ".clary"),

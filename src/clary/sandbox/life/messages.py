@@ -30,3 +30,10 @@ MESSAGES: Mapping[JobKind, Mapping[str, str]] = {
     # A processing job has no transitions to show them in; the store drops them.
     JobKind.PROCESSING: _TRAINING,
 }
+
+
+def cannot_pull(kind: JobKind, detail: str) -> str:
+    """Return the FailureReason of a job whose image is not to be had: the service's words, and what is known here."""
+    container = "algorithm" if kind is JobKind.TRAINING else "processing"
+    words = f"Cannot pull {container} container. Either the image does not exist or its permissions are incorrect."
+    return f"ClientError: {words} ({detail})"

@@ -11,7 +11,7 @@ from clary.sandbox.life.failures import JobFailed, JobStopped, LetGo
 from clary.sandbox.life.folder import Ending, JobFolder, Phase, Progress, changed
 from clary.sandbox.life.hosts import Hosts
 from clary.sandbox.life.inputs import Downloads
-from clary.sandbox.life.messages import MESSAGES
+from clary.sandbox.life.messages import MESSAGES, cannot_pull
 from clary.sandbox.life.outputs import Sync, finish_all
 from clary.sandbox.life.processing import ProcessingContract
 from clary.sandbox.life.training import TrainingContract
@@ -189,7 +189,7 @@ class JobRun:
             try:
                 self._hosts.start(self._contract.spec(host), streams[host])
             except ImageNotFound as error:
-                raise JobFailed(f"ClientError: The image cannot be pulled: {error}") from error
+                raise JobFailed(cannot_pull(self._job.kind, str(error))) from error
             except Exception as error:
                 self._hosts.kill_and_wait()
                 raise _InternalError(str(error)) from error
