@@ -45,8 +45,8 @@ def start(
 ) -> dict[str, Any]:
     """Start a sandbox and return its state once it answers requests (see ``status``).
 
-    ``port`` 0 is the last one of this folder, else 4599, else any free one. With ``detach`` it runs in the background and
-    logs to ``sandbox.log`` in the data folder; else this call returns when the sandbox has been stopped by a signal.
+    ``port`` 0 is the last one of this folder, else 4599, else any free one. With ``detach`` it runs in the background
+    and logs to ``sandbox.log`` in the data folder; else this call returns when a signal has stopped the sandbox.
     ``requirements`` (PEP 508) are installed into the sandbox's own image. ``clock_speed`` is sandbox seconds per real
     one. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``, ``sandbox.port_taken``,
     ``sandbox.start_failed``).
