@@ -10,13 +10,14 @@ from clary.agent import lifecycle
 from clary.agent.place import Place, place_of
 from clary.agent.present import run_view
 from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView
-from clary.control import database, runs
+from clary.control import database, projects, runs
 from clary.errors import AwsError, ClaryError, ConflictError, NotFoundError, UsageError
 from clary.ids import LENGTH, is_id
 from clary.stacks import service as stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from clary.stacks.model import Stack
 
@@ -30,6 +31,20 @@ def remember(view: RunView) -> RunView:
     with contextlib.suppress(ClaryError), database.local().transaction() as connection:
         runs.remember(connection, view.to_dict())
     return view
+
+
+def remember_project(run: str, root: Path) -> None:
+    """Keep where the code of a run lies on this machine."""
+    with contextlib.suppress(ClaryError), database.local().transaction() as connection:
+        projects.remember(connection, run, root)
+
+
+def project_of(run: str) -> Path | None:
+    """Return where the code of a run lies, if it was submitted from this machine and the folder is still there."""
+    with contextlib.suppress(ClaryError), database.local().reading() as connection:
+        root = projects.root_of(connection, run)
+        return root if root is not None and root.is_dir() else None
+    return None
 
 
 def newest(place: Place, *, limit: int, status: str | None) -> list[RunView]:

@@ -63,7 +63,10 @@ def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observ
         return catalog.remember(local.start(place, target, bound, observer))
     from clary.agent import submit
 
-    return catalog.remember(submit.start(place, target, bound, observer))
+    view = submit.start(place, target, bound, observer)
+    if target.project is not None:
+        catalog.remember_project(view.id, target.project.root)
+    return catalog.remember(view)
 
 
 def follow(stack: Stack, run_id: str, observer: Observer) -> RunView:
@@ -115,8 +118,8 @@ def resume(
         on_change: a recorded call whose source has changed: ``error``, ``rerun`` it, or ``accept`` its result.
         observer: told what happens.
         flow: the flow, with its code as it is now; None looks for it where the record says, below the folder that
-            a local run came from or the project of the current folder. A job whose project is not here runs the
-            code that it ran before.
+            the run came from, or the project of the current folder for a run that came from another machine. A job
+            whose project is not here runs the code that it ran before.
 
     Raises ConflictError (``run.is_live``, ``run.is_completed``), NotFoundError (``run.not_found``,
     ``run.project_not_found``).
@@ -132,7 +135,7 @@ def resume(
     from clary.agent import submit
 
     if target is None and observer is not None:
-        observer.note("The flow's file is not in this project: the code of the last attempt runs again.")
+        observer.note("The flow's file is not on this machine: the code of the last attempt runs again.")
     return catalog.remember(submit.resume(place, run_id, target, on_change, observer))
 
 
@@ -200,7 +203,7 @@ def _target(place: Place, state: RunState) -> FlowTarget | None:
     named = state.attempt.spec if state.attempt is not None else state.spec
     spec = read_spec(place.store, named["digest"]) if place.local else None
     path = spec.get("path") if spec is not None else None
-    root = Path(path) if path else find_project(Path.cwd() / "_").root
+    root = Path(path) if path else catalog.project_of(state.run) or find_project(Path.cwd() / "_").root
     file = named["flow"].get("file")
     if file is not None and not (root / file).is_file():
         return None

@@ -33,11 +33,9 @@ STEPS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX runs_by_stack ON runs (stack, created)",
         """
-        CREATE TABLE uploads (
-            root TEXT NOT NULL,
-            key TEXT NOT NULL,
-            seen DOUBLE PRECISION NOT NULL,
-            PRIMARY KEY (root, key)
+        CREATE TABLE projects (
+            run TEXT PRIMARY KEY,
+            root TEXT NOT NULL
         )
         """,
     ),

@@ -207,6 +207,21 @@ def test_resuming_runs_the_code_as_it_is_now(stack: Stack, project: Path, observ
     assert caught.value.code == "run.is_completed"
 
 
+def test_resuming_finds_the_project_from_any_folder(
+    stack: Stack, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _start(stack, "dies", attempts=1)
+    service.wait(stack, run, 60)
+    monkeypatch.chdir(tmp_path)
+    (project / "note.txt").write_text("the project has changed")
+
+    service.resume(stack, run)
+
+    assert service.wait(stack, run, 60).status == "completed"
+    state = place_of(stack).read(run)
+    assert state.attempts[1].spec["code"] != state.attempts[2].spec["code"]
+
+
 def test_without_the_project_the_code_of_the_attempt_before_runs_again(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, observer: Recorder
 ) -> None:
@@ -214,6 +229,7 @@ def test_without_the_project_the_code_of_the_attempt_before_runs_again(
     service.wait(stack, run, 60)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("CLARY_HOME", str(tmp_path / "another-machine"))
 
     service.resume(stack, run, observer=observer)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clary.agent.views import CallView, RunView
-from clary.control import runs, settings, stacks, uploads
+from clary.control import projects, runs, settings, stacks
 from clary.control.database import Connection, Database
 
 
@@ -74,13 +74,9 @@ def test_runs_are_found_by_the_beginning_of_their_id(connection: Connection) -> 
     assert runs.newest(connection, status="failed") == []
 
 
-def test_uploads(connection: Connection) -> None:
-    uploads.record(connection, "s3://a", ["k1", "k2"], seen=10.0)
-    uploads.record(connection, "s3://b", ["k1"], seen=10.0)
-    assert uploads.known(connection, "s3://a", ["k1", "k2", "k3"]) == {"k1", "k2"}
-    assert uploads.known(connection, "s3://a", ["k1"], since=11.0) == set()
-    uploads.record(connection, "s3://a", ["k1"], seen=12.0)
-    assert uploads.known(connection, "s3://a", ["k1", "k2"], since=11.0) == {"k1"}
-    assert uploads.forget(connection, "s3://a") == 2
-    assert uploads.known(connection, "s3://a", ["k1"]) == set()
-    assert uploads.known(connection, "s3://b", ["k1"]) == {"k1"}
+def test_projects(connection: Connection) -> None:
+    assert projects.root_of(connection, "R1") is None
+    projects.remember(connection, "R1", Path("/srv/first"))
+    projects.remember(connection, "R1", Path("/srv/second"))
+    assert projects.root_of(connection, "R1") == Path("/srv/second")
+    assert projects.root_of(connection, "R2") is None
