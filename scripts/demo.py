@@ -43,7 +43,7 @@ def main() -> int:
 def killed_run(models: int, pause: float) -> str:
     """Start the flow, kill its container when half of the models are recorded, and return the run's id."""
     before = {run["id"] for run in ask("runs", "list", "--stack", STACK)["items"]}
-    print(f"(a thread of this script kills the job's container when {models // 2} models are recorded)")
+    print(f"(a thread of this script kills the job's container when {models // 2} models are recorded)", flush=True)
     killer = threading.Thread(target=kill_half_way, args=(before, models), daemon=True)
     killer.start()
     inputs = ["--input", f"models={models}", "--input", f"pause={pause}"]
@@ -68,7 +68,7 @@ def kill_half_way(before: set[str], models: int) -> None:
         if len(trained) >= models // 2:
             pid = container_of(str(run.attempts[-1].job))
             os.kill(pid, signal.SIGKILL)
-            print(f"\n>>> kill -9 {pid}   (the job's container; {len(trained)} of {models} models are recorded)\n")
+            print(f"\n>>> kill -9 {pid}   (the job's container; {len(trained)} of {models} models are recorded)\n", flush=True)
             return
         if run.status in {"completed", "failed", "stopped"}:
             return
