@@ -57,6 +57,7 @@ def test_a_flow_runs_as_a_training_job_and_its_value_comes_back(lab: Lab) -> Non
     assert names[0] == "Starting"
     assert "Training" in names
     assert any("body of work 2 in attempt 1" in line for line in lab.logs(run.id))
+    assert run.facts == {"count": 3}
     (report,) = run.artifacts
     assert report.name == "report"
     assert report.location.startswith(f"{lab.stack.artifact_store}/values/")

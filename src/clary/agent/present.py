@@ -49,6 +49,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
         calls=tuple(call_view(record, store) for record in state.calls.values()),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
+        facts=dict(state.logged),
     )
 
 

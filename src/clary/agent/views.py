@@ -94,6 +94,8 @@ class RunView:
     attempts: tuple[AttemptView, ...] = ()
     calls: tuple[CallView, ...] = ()
     artifacts: tuple[ArtifactView, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the flow noted about the run with ``log()``: plain data by name."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as plain data, the item of ``-o json``."""

@@ -55,6 +55,7 @@ def page(run: RunView) -> None:
     for attempt in run.attempts:
         _attempt(attempt)
     _calls(run.calls)
+    _facts(run)
     _artifacts(run)
     if run.failure is not None:
         _failure(run.failure)
@@ -69,6 +70,7 @@ def summary(run: RunView) -> None:
     say(f"{output.status(run.status)}{ended}" + (f", {paid} billable" if paid else ""))
     if run.result is not None:
         output.rows([("Result", run.result)])
+    _facts(run)
     _artifacts(run)
     if run.failure is not None:
         _failure(run.failure)
@@ -115,6 +117,13 @@ def _calls(calls: tuple[CallView, ...]) -> None:
         preview = textwrap.shorten(call.preview, 60, placeholder="…")
         shown = [call_line(call), f"attempt {call.attempt}", preview, call.artifact or ""]
         say("  " + "  ".join(part for part in shown if part))
+
+
+def _facts(run: RunView) -> None:
+    if not run.facts:
+        return
+    say(output.style("Facts", bold=True))
+    output.rows([(name, str(value)) for name, value in run.facts.items()], indent="  ")
 
 
 def _artifacts(run: RunView) -> None:
