@@ -26,7 +26,7 @@ RUN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 KINDS = ("sqlite", "objects")
 
 
-def open_log(kind: str, folder: Path) -> tuple[Log, ObjectStore]:
+def open_log(kind: str, folder: Path) -> tuple[Log, FolderStore]:
     """Open the log of the one run of a test: ``sqlite``, or ``objects`` in a folder that acts like a bucket."""
     store = FolderStore(str(folder / "store"))
     if kind == "sqlite":

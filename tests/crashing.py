@@ -1,0 +1,273 @@
+"""Runs that are killed at chosen points, in forked processes: flows, points of death, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+import traceback
+import warnings
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clary import as_completed, checkpoint, current_run, flow, load, save
+from clary import log as note
+from clary.journal import records
+from durable import Disturbed, assert_once, attempt, begin, claim, open_log, state_of, written
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from clary.flows import Flow
+    from clary.journal.log import Log
+    from clary.journal.records import Entry
+    from clary.objects import ObjectStore
+    from clary.objects.folder import FolderStore
+
+POINTS = ("enter", "leave", "before put", "after put", "before value", "after value")
+"""Where a process may die: in a body before and after its effect, and about each write of the log and the store."""
+_RESULT, _EFFECTS = "result.json", "effects.txt"
+
+
+@dataclass
+class Death:
+    """Kills this process, or pauses it, when a point is reached for the n-th time."""
+
+    point: str = ""
+    number: int = 0
+    by: signal.Signals = signal.SIGKILL
+
+    def reach(self, point: str) -> None:
+        """Die here, if this is where."""
+        if point == self.point:
+            self.number -= 1
+            if self.number == 0:
+                os.kill(os.getpid(), self.by)
+
+
+_death = Death()
+_effects = -1
+_jitter: random.Random | None = None
+
+
+def effect(value: Any) -> Any:
+    """Have an effect that outlives the process, once for each time that a body runs."""
+    _death.reach("enter")
+    if _jitter is not None:
+        time.sleep(_jitter.random() / 200)
+    os.write(_effects, f"{current_run().path}\n".encode())
+    _death.reach("leave")
+    return value
+
+
+@checkpoint
+def step(value: Any) -> Any:
+    return effect(value)
+
+
+@checkpoint
+def race(milliseconds: int) -> int:
+    time.sleep(milliseconds / 1000)
+    return int(effect(milliseconds))
+
+
+@checkpoint
+def outer(value: int) -> list[Any]:
+    return list(effect([step(value), *step.map([value, value + 1]).results()]))
+
+
+@checkpoint
+def fails(text: str) -> None:
+    raise KeyError(effect(text))
+
+
+@checkpoint
+async def fetch(value: int) -> int:
+    await asyncio.sleep(0.001 * (value % 3))
+    return int(effect(value))
+
+
+@checkpoint
+async def branch(value: int) -> int:
+    found = await asyncio.gather(fetch(value), fetch(value + 1))
+    return int(effect(sum(found)))
+
+
+@flow(workers=3)
+def in_threads(size: int) -> dict[str, Any]:
+    """Sync: a call, a fan-out, nested calls, results as they come, readings of chance, kept values, a failure."""
+    found: dict[str, Any] = {"first": step("x" * 70_000)[:3], "parts": step.map(range(size)).results()}
+    found["nested"] = outer.submit(5).result()
+    found["order"] = [future.result() for future in as_completed(race.map([3, 1, 2]))]
+    found["chance"] = current_run().random()
+    save("model", {"weights": list(range(size))})
+    note(size=size)
+    try:
+        fails("no")
+    except KeyError as error:
+        found["failure"] = error.args[0]
+    found["kept"] = load("model")["weights"]
+    step.map(["left alone"])
+    return found
+
+
+@flow(workers=3)
+async def in_tasks(size: int) -> dict[str, Any]:
+    """Async: tasks in a group, nested calls, results as they come, a call in a thread."""
+
+    async def task(number: int) -> int:
+        return await fetch(number) + await branch(number)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(task(number)) for number in range(2)]
+    found: dict[str, Any] = {"tasks": [task.result() for task in tasks], "parts": list(range(size))}
+    found["order"] = [await future async for future in as_completed(race.map([3, 1, 2]))]
+    found["submitted"] = list(await asyncio.gather(fetch.submit(7), step.submit("thread")))
+    found["chance"] = current_run().random()
+    fetch.map([9])
+    return found
+
+
+FLOWS: dict[str, Flow[Any, Any]] = {"threads": in_threads, "tasks": in_tasks}
+
+
+def start(kind: str, folder: Path) -> None:
+    """Record a run of the flow ``flow`` that takes ``size``."""
+    with opened(kind, folder) as (log, store):
+        prepare(log, store, folder)
+
+
+def prepare(log: Log, store: ObjectStore, folder: Path) -> None:
+    """Do as ``start`` does, with a log that is open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _EFFECTS).touch()
+    begin(log, store, size=3)
+
+
+@contextmanager
+def opened(kind: str, folder: Path) -> Iterator[tuple[Log, FolderStore]]:
+    """Give the log and the store of a run, closed at the end: a forked process must not share a connection."""
+    log, store = open_log(kind, folder)
+    try:
+        yield log, store
+    finally:
+        getattr(log, "close", lambda: None)()
+
+
+def fork(act: Callable[[], int]) -> int:
+    """Run a function in a forked process, whose exit code it gives; returns the process's id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside the threads of a test runner
+        child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            os._exit(act())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(99)
+    return child
+
+
+def forked_attempt(
+    kind: str, folder: Path, flow_name: str, number: int, death: Death | None = None, seed: int | None = None
+) -> int:
+    """Run an attempt in a forked process and return its wait status, when it has ended or paused."""
+
+    def act() -> int:
+        log, store = open_log(kind, folder)
+        return run_attempt(log, store, folder, flow_name, number, death or Death(), seed)
+
+    return os.waitpid(fork(act), 0)[1]
+
+
+def run_attempt(
+    log: Log, store: ObjectStore, folder: Path, flow_name: str, number: int, death: Death, seed: int | None = None
+) -> int:
+    """Run an attempt here, with its effects and result in the folder; returns its exit code, if it does not die."""
+    global _death, _effects, _jitter
+    _death, _jitter = death, None if seed is None else random.Random(seed)
+    _effects = os.open(folder / _EFFECTS, os.O_WRONLY | os.O_APPEND)
+
+    def create(inner: Log, entry: Entry) -> bool:
+        death.reach("before put")
+        stored = inner.create(entry)
+        death.reach("after put")
+        return stored
+
+    put = store.put
+
+    def put_value(key: str, data: bytes) -> None:
+        if key.startswith("values/"):
+            death.reach("before value")
+        put(key, data)
+        if key.startswith("values/"):
+            death.reach("after value")
+
+    store.put = put_value  # type: ignore[method-assign]
+    outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number)
+    store.put = put  # type: ignore[method-assign]
+    if outcome.status == "completed":
+        (folder / _RESULT).write_text(json.dumps(outcome.value))
+    return outcome.exit_code
+
+
+def is_killed(status: int) -> bool:
+    """Tell whether a wait status is that of a process that died of SIGKILL."""
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def take_over(kind: str, folder: Path, number: int) -> set[str]:
+    """Claim the next attempt, as is done for a run that has not completed; return the paths recorded by then."""
+    with opened(kind, folder) as (log, _):
+        state = state_of(log)
+        if state.status != "completed":
+            claim(log, number)
+    return set(state.calls)
+
+
+def check(kind: str, folder: Path, flow_name: str, recorded: set[str], attempts: int) -> None:
+    """Check what must hold when a run has completed after deaths.
+
+    ``recorded`` are the paths that were in the record at a death: their bodies must not have run since, nor twice.
+    """
+    with opened(kind, folder) as (log, _):
+        check_log(log, folder, flow_name, recorded, attempts)
+
+
+def check_log(log: Log, folder: Path, flow_name: str, recorded: set[str], attempts: int) -> None:
+    """Do as ``check`` does, with a log that is open."""
+    ran = Counter((folder / _EFFECTS).read_text().split())
+    result = json.loads((folder / _RESULT).read_text())
+    assert_once(log)
+    calls = {record["path"]: record for record in written(log, records.CALL, records.CALL_FAILED)}
+    values = [record["value"] for record in written(log, records.VALUE)]
+    assert state_of(log).status == "completed"
+    assert set(ran) == set(calls)
+    assert not {path: count for path, count in ran.items() if count > (1 if path in recorded else attempts)}
+    order = [path for path in calls if path.startswith("race#")]
+    assert result.pop("order") == [{"race#1": 3, "race#2": 1, "race#3": 2}[path] for path in order]
+    assert result.pop("chance") in values
+    assert result == EXPECTED[flow_name], result
+    assert len(calls) == CALLS[flow_name]
+
+
+EXPECTED = {
+    "threads": {
+        "first": "xxx",
+        "parts": [0, 1, 2],
+        "nested": [5, 5, 6],
+        "failure": "no",
+        "kept": [0, 1, 2],
+    },
+    "tasks": {"tasks": [1, 4], "parts": [0, 1, 2], "submitted": [7, "thread"]},
+}
+CALLS = {"threads": 13, "tasks": 14}
