@@ -92,7 +92,7 @@ def mark_dead(place: Place, run: str) -> RunState:
         return state
 
     def ended(now: RunState) -> list[Record] | None:
-        if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).owner() is not None:
+        if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).held():
             return None
         return [_interrupted(now.attempt.number, _DIED)]
 

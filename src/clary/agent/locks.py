@@ -41,21 +41,34 @@ class RunLock:
         """Give the lock back; without effect where it is not held."""
         if self._file is not None:
             _held.pop(self._file, None)
+            os.ftruncate(self._file, 0)  # so that the next owner is never taken for this one
             os.close(self._file)
             self._file = None
 
-    def owner(self) -> int | None:
-        """Return the process that holds the lock, None when nobody does."""
+    def held(self) -> bool:
+        """Tell whether a living process holds the lock."""
         try:
             file = os.open(self._path, os.O_RDWR)
         except FileNotFoundError:
-            return None
+            return False
         try:
-            if _lock(file, fcntl.LOCK_SH):
-                return None
-            return int(os.pread(file, 20, 0) or 0)
+            return not _lock(file, fcntl.LOCK_SH)
         finally:
             os.close(file)
+
+    def owner(self) -> int | None:
+        """Return the process that holds the lock, None when nobody does.
+
+        A process that has just taken it is given time to say who it is: 0, or a dead owner's number, would have the
+        wrong processes signalled.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while self.held() and time.monotonic() < deadline:
+            owner = int(self._path.read_bytes() or 0)
+            if owner:
+                return owner
+            time.sleep(0.01)
+        return None
 
 
 def _lock(file: int, kind: int) -> bool:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 from clary.agent.locks import RunLock
 
@@ -40,3 +41,19 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     process.communicate()
 
     assert RunLock(str(tmp_path), RUN).owner() is None
+
+
+def test_an_owner_that_has_not_said_who_it_is_is_waited_for(tmp_path: Path) -> None:
+    lock = RunLock(str(tmp_path), RUN)
+    assert lock.acquire()
+    file = tmp_path / "locks" / f"{RUN}.lock"
+    file.write_bytes(b"")  # as it is between taking the lock and writing the number
+
+    says_so = Timer(0.05, file.write_bytes, [b"4711"])
+    says_so.start()
+
+    assert lock.held()
+    assert lock.owner() == 4711  # and never 0, which os.kill takes for the caller's whole process group
+    says_so.join()
+    lock.release()
+    assert file.read_bytes() == b""
