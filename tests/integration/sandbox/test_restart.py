@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary import testing
@@ -55,8 +56,13 @@ def status(local: testing.Sandbox, name: str) -> dict[str, Any]:
 
 def of_the_job(local: testing.Sandbox, name: str) -> list[str]:
     """Return the processes on this machine that name the job's folder or variable."""
-    found = subprocess.run(["ps", "-eww", "-o", "pid=,args=", "e"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if f"TRAINING_JOB_NAME={name}" in line]
+    mark = f"TRAINING_JOB_NAME={name}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes():
+                found.append(folder.name)
+    return found
 
 
 def test_a_container_outlives_the_sandbox_and_is_taken_up() -> None:
