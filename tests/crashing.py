@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary import as_completed, checkpoint, current_run, flow, load, save
 from clary import log as note
+from clary.artifacts import decode
 from clary.journal import records
 from durable import Disturbed, assert_once, attempt, begin, claim, open_log, state_of, written
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 POINTS = ("enter", "leave", "before put", "after put", "before value", "after value")
 """Where a process may die: in a body before and after its effect, and about each write of the log and the store."""
-_RESULT, _EFFECTS = "result.json", "effects.txt"
+_EFFECTS = "effects.txt"
 
 
 @dataclass
@@ -192,7 +192,7 @@ def forked_attempt(
 def run_attempt(
     log: Log, store: ObjectStore, folder: Path, flow_name: str, number: int, death: Death, seed: int | None = None
 ) -> int:
-    """Run an attempt here, with its effects and result in the folder; returns its exit code, if it does not die."""
+    """Run an attempt here, with its effects in the folder; returns its exit code, if it does not die."""
     global _death, _effects, _jitter
     _death, _jitter = death, None if seed is None else random.Random(seed)
     _effects = os.open(folder / _EFFECTS, os.O_WRONLY | os.O_APPEND)
@@ -215,8 +215,6 @@ def run_attempt(
     store.put = put_value  # type: ignore[method-assign]
     outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number)
     store.put = put  # type: ignore[method-assign]
-    if outcome.status == "completed":
-        (folder / _RESULT).write_text(json.dumps(outcome.value))
     return outcome.exit_code
 
 
@@ -234,23 +232,31 @@ def take_over(kind: str, folder: Path, number: int) -> set[str]:
     return set(state.calls)
 
 
+def is_completed(kind: str, folder: Path) -> bool:
+    """Tell whether the record holds the run's result."""
+    with opened(kind, folder) as (log, _):
+        return state_of(log).status == "completed"
+
+
 def check(kind: str, folder: Path, flow_name: str, recorded: set[str], attempts: int) -> None:
     """Check what must hold when a run has completed after deaths.
 
     ``recorded`` are the paths that were in the record at a death: their bodies must not have run since, nor twice.
     """
-    with opened(kind, folder) as (log, _):
-        check_log(log, folder, flow_name, recorded, attempts)
+    with opened(kind, folder) as (log, store):
+        check_log(log, store, folder, flow_name, recorded, attempts)
 
 
-def check_log(log: Log, folder: Path, flow_name: str, recorded: set[str], attempts: int) -> None:
+def check_log(log: Log, store: ObjectStore, folder: Path, flow_name: str, recorded: set[str], attempts: int) -> None:
     """Do as ``check`` does, with a log that is open."""
     ran = Counter((folder / _EFFECTS).read_text().split())
-    result = json.loads((folder / _RESULT).read_text())
+    state = state_of(log)
+    assert state.status == "completed"
+    assert state.output is not None
+    result = decode(state.output, store)
     assert_once(log)
     calls = {record["path"]: record for record in written(log, records.CALL, records.CALL_FAILED)}
     values = [record["value"] for record in written(log, records.VALUE)]
-    assert state_of(log).status == "completed"
     assert set(ran) == set(calls)
     assert not {path: count for path, count in ran.items() if count > (1 if path in recorded else attempts)}
     order = [path for path in calls if path.startswith("race#")]

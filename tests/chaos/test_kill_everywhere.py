@@ -28,7 +28,8 @@ def test_killed_at_every_point_a_run_goes_on_where_it_was(kind: str, flow: str, 
             break
         deaths += 1
         recorded = crashing.take_over(kind, folder, 2)
-        assert crashing.forked_attempt(kind, folder, flow, 2) == 0
+        if not crashing.is_completed(kind, folder):  # else it died behind its last write
+            assert crashing.forked_attempt(kind, folder, flow, 2) == 0
         crashing.check(kind, folder, flow, recorded, attempts=2)
     if point in ("enter", "leave"):
         assert deaths == crashing.CALLS[flow]

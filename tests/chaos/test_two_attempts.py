@@ -13,9 +13,10 @@ from clary.journal import records
 from durable import KINDS, assert_once, call_paths, claim, open_log, state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-PAUSED = ("leave", "before put", "after put")
+PAUSED = ("leave", "before put")
 FENCED = 76
 
 
