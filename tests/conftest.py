@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 
@@ -16,12 +16,12 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skipped test into a failed one in CI: there, what a test needs has to be there."""
-    report: pytest.TestReport = yield
+    report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
         where = report.longrepr
         reason = where[2] if isinstance(where, tuple) else str(where)
         report.outcome = "failed"
         report.longrepr = f"skipped in CI, where nothing may be: {reason}"
-    return report  # type: ignore[return-value]  # a wrapper hook returns the hook's result
+    return report
