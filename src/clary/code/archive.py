@@ -74,7 +74,8 @@ def pack(selection: Selection, target: Path, digests: Mapping[str, str]) -> None
 def unpack(archive: Path, target: Path, digest: str) -> None:
     """Unpack an archive into the new folder ``target``, which appears whole or not at all.
 
-    Only files and symbolic links inside the tree are taken. Links are made last, so nothing is written through one.
+    Only files and symbolic links inside the tree are taken. Links are made last, and never through one another, so
+    nothing is written outside.
     Raises JournalError (``code.damaged``) when the archive holds anything else, or is not the tree of that digest.
     """
     arriving = target.with_name(target.name + ".part")
@@ -91,10 +92,7 @@ def unpack(archive: Path, target: Path, digest: str) -> None:
                     rows.append(_write(entries, entry, arriving))
                 else:
                     raise ValueError(f"{entry.name} is neither a file nor a link")
-        for path, link in links:
-            _inside(os.path.normpath(f"{PurePosixPath(path).parent}/{link}"), absolute=link)
-            _make_folder(arriving, path).symlink_to(link)
-            rows.append((path, "l", hashlib.sha256(os.fsencode(link)).hexdigest()))
+        rows += _make_links(arriving, links)
         if tree_digest(rows) != digest:
             raise ValueError("its content does not have the digest of its name")
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
@@ -120,15 +118,29 @@ def _write(entries: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> Ro
     return path, "x" if executable else "f", reading.hexdigest()
 
 
+def _make_links(root: Path, links: Iterable[tuple[str, str]]) -> list[Row]:
+    """Make the links, then look where each leads: one that seems to stay inside may lead out through another."""
+    real, rows = Path(os.path.realpath(root)), []
+    for path, link in links:
+        if os.path.realpath((root / path).parent) != str((real / path).parent):
+            raise ValueError(f"{path!r} lies behind a link")
+        _make_folder(root, path).symlink_to(link)
+        rows.append((path, "l", hashlib.sha256(os.fsencode(link)).hexdigest()))
+    for path, _, _ in rows:
+        if not Path(os.path.realpath(root / path)).is_relative_to(real):
+            raise ValueError(f"{path!r} leads out of the tree")
+    return rows
+
+
 def _make_folder(root: Path, path: str) -> Path:
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
-def _inside(path: str, *, absolute: str = "") -> str:
+def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or absolute.startswith("/") or ".." in parts or "\0" in path:
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
         raise ValueError(f"{path!r} leads out of the tree")
     return path
 

@@ -139,6 +139,15 @@ def _evil(path: Path, *entries: tuple[str, bytes, str]) -> Path:
         [("link", tarfile.SYMTYPE, "/etc")],
         [("a/link", tarfile.SYMTYPE, "../../evil")],
         [("link", tarfile.SYMTYPE, "."), ("link/evil.py", tarfile.REGTYPE, "")],
+        [
+            ("a/b/up", tarfile.SYMTYPE, ".."),
+            ("out", tarfile.SYMTYPE, "a/b/up/../.."),
+        ],
+        [
+            ("out", tarfile.SYMTYPE, "a/b/up/../.."),
+            ("a/b/up", tarfile.SYMTYPE, ".."),
+            ("out/evil.py", tarfile.SYMTYPE, "a"),
+        ],
         [("hard", tarfile.LNKTYPE, "/etc/passwd")],
         [("device", tarfile.CHRTYPE, "")],
         [("same.py", tarfile.REGTYPE, ""), ("same.py", tarfile.REGTYPE, "")],
@@ -151,6 +160,8 @@ def _evil(path: Path, *entries: tuple[str, bytes, str]) -> Path:
         "absolute link",
         "link up",
         "through a link",
+        "out through another link",
+        "a link through a link",
         "hard link",
         "device",
         "twice",
@@ -165,7 +176,19 @@ def test_an_archive_that_is_not_the_tree_is_refused(tmp_path: Path, entries: lis
 
     assert caught.value.code == "code.damaged"
     assert not (tmp_path / "in" / "out").exists()
-    assert all(path.is_relative_to(tmp_path / "in" / "out.part") for path in tmp_path.rglob("evil.py"))
+    made = [Path(folder) for folder, _, files in os.walk(tmp_path) if "evil.py" in files]  # dangling links too
+    assert all(folder.is_relative_to(tmp_path / "in" / "out.part") for folder in made)
+
+
+def test_a_link_to_the_project_itself_travels(tmp_path: Path) -> None:
+    root = _project(tmp_path / "a")
+    (root / "pkg" / "here").symlink_to("..")
+    taken = snapshot.take(root, tmp_path / "cache")
+    taken.pack(tmp_path / "a.tar.gz")
+
+    archive.unpack(tmp_path / "a.tar.gz", tmp_path / "out", taken.digest)
+
+    assert (tmp_path / "out" / "pkg" / "here" / "flow.py").is_file()
 
 
 def test_a_cut_archive_is_refused(tmp_path: Path) -> None:
