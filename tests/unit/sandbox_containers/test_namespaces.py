@@ -15,6 +15,7 @@ import pytest
 from clary.sandbox.containers.namespaces import Mode
 from clary.sandbox.containers.plan import EXIT, STATE, UserNamespace
 from clary.sandbox.containers.processes import is_same, start_time
+from clary.sandbox.life.folder import remove_tree
 from clary.sandbox.model import EntrypointError, ImageNotFound, Network
 
 if TYPE_CHECKING:
@@ -250,6 +251,16 @@ def test_the_container_ends_with_its_launcher_and_with_its_folder(machine: Machi
     began = start_time(pid)
     started.spec.scratch.rename(started.spec.scratch.with_name("gone"))
     await_true(lambda: not is_same(pid, began), "the container outlived its folder")
+
+
+def test_a_new_folder_in_the_place_of_the_old_one_does_not_keep_the_container(machine: Machine) -> None:
+    started = machine.start("import time; print('up'); time.sleep(60)")
+    started.await_text("up")
+    remove_tree(started.spec.scratch)
+    started.spec.scratch.mkdir()
+
+    assert started.result()[0] == 137
+    assert not (started.spec.scratch / EXIT).exists()
 
 
 def test_hosts_of_a_job_meet_and_their_switch_goes_with_them(machine: Machine) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from clary.sandbox.containers.plan import STATE
 from clary.sandbox.life.folder import JobFolder, Phase, Progress
-from clary.sandbox.model import JobKind
+from clary.sandbox.model import Job, JobKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,26 @@ def test_stop_while_waiting_for_machines(platform: Platform) -> None:
     assert platform.ended(job)["TrainingJobStatus"] == "Stopped"
     assert platform.statuses(job) == ["Starting", "Stopping", "Stopped"]
     assert platform.folder_objects.keys() == []
+
+
+def test_a_name_that_is_used_again_at_once(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    again: list[Job] = []
+    transition = platform.store.transition
+
+    def transition_and_reuse(job: Job, secondary: str, *args: Any, **changes: Any) -> Job:
+        done = transition(job, secondary, *args, **changes)
+        if secondary == "Completed" and not again:
+            platform.store.delete(done)  # the first one's thread has still to remove its folder
+            again.append(platform.train("j", "import time; print('up'); time.sleep(60)"))
+        return done
+
+    monkeypatch.setattr(platform.store, "transition", transition_and_reuse)
+    first = platform.train("j", "pass")
+    platform.until(lambda: platform.log(first) == "up\n", "the second job's start")
+
+    platform.stop(again[0])
+
+    assert platform.ended(again[0])["TrainingJobStatus"] == "Stopped"
 
 
 @pytest.mark.parametrize(("retries", "status"), [(0, "Failed"), (1, "Completed")])

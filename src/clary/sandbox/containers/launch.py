@@ -171,9 +171,10 @@ def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]
     forwarder = network.Forwarder(plan, listeners)
     ended = os.pidfd_open(pid)
     scratch = Path(plan.scratch)
-    identity = _identity(scratch)
+    # Held open, so that no later folder at the same place can get its number.
+    held = os.open(scratch, os.O_PATH | os.O_DIRECTORY)
     while not forwarder.run_until(ended, _LOOK_AROUND):
-        if _identity(scratch) != identity:
+        if not _is_at(held, scratch):
             os.kill(pid, signal.SIGKILL)
     _, result = os.waitpid(pid, 0)
     out_of_memory = any(_killed_for_memory(Path(group)) for group in plan.memory_groups)
@@ -183,17 +184,17 @@ def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]
         except OSError:
             continue
     code = os.waitstatus_to_exitcode(result)
-    if _identity(scratch) == identity:
+    if _is_at(held, scratch):
         exit_code = code if code >= 0 else 128 - code
         write_atomically(scratch / EXIT, {"exit_code": exit_code, "out_of_memory": out_of_memory})
 
 
-def _identity(folder: Path) -> int | None:
-    """Tell a folder from a later one at the same place, or from none."""
+def _is_at(held: int, folder: Path) -> bool:
+    """Tell whether the open folder is still the one at that place."""
     try:
-        return folder.stat().st_ino
+        return os.path.samestat(os.fstat(held), folder.stat())
     except OSError:
-        return None
+        return False
 
 
 def _killed_for_memory(group: Path) -> bool:

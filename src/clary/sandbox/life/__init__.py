@@ -22,15 +22,11 @@ class Life:
 
     def begin(self, job: Job) -> None:
         """Start a new job."""
-        from clary.sandbox.life.folder import JobFolder
-
-        # Left by a job of the same name that was deleted while the sandbox was away.
-        JobFolder(self._services.data, job).remove()
-        self._enter(job)
+        self._enter(job, new=True)
 
     def adopt(self, job: Job) -> None:
         """Take up an unfinished job after a restart: live containers go on, what was lost fails or is tried again."""
-        self._enter(job)
+        self._enter(job, new=False)
 
     def stop(self, job: Job) -> None:
         """Stop a job whose status is Stopping already."""
@@ -56,18 +52,25 @@ class Life:
             thread.join()
         self._executor.close()
 
-    def _enter(self, job: Job) -> None:
+    def _enter(self, job: Job, *, new: bool) -> None:
         from clary.sandbox.life.run import JobRun
 
         run = JobRun(self._services, self._store, self._executor, job)
-        thread = threading.Thread(target=self._live, args=(job.arn, run), name=f"life-{job.name}", daemon=True)
         with self._lock:
+            before = self._runs.get(job.arn)
+            thread = threading.Thread(
+                target=self._live, args=(job.arn, run, before and before[1], new), name=f"life-{job.name}", daemon=True
+            )
             self._runs[job.arn] = (run, thread)
         thread.start()
 
-    def _live(self, arn: str, run: JobRun) -> None:
+    def _live(self, arn: str, run: JobRun, before: threading.Thread | None, new: bool) -> None:
+        """Be the thread of a job. ``before`` is that of a deleted job of the same name, which still tidies up."""
         try:
-            run.run()
+            if before is not None:
+                before.join()
+            run.run(new=new)
         finally:
             with self._lock:
-                self._runs.pop(arn, None)
+                if self._runs[arn][0] is run:
+                    del self._runs[arn]

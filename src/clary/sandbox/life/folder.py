@@ -80,12 +80,12 @@ class JobFolder:
         return path
 
     def read(self) -> Progress | None:
-        """Return the progress written last, or None when there is none."""
+        """Return the progress written last, or None when there is none, or only that of another version."""
         try:
             data: dict[str, Any] = json.loads(self._progress.read_text())
-        except (OSError, ValueError):
+            return Progress(**{**data, "phase": Phase(data["phase"]), "ending": Ending(data["ending"])})
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        return Progress(**{**data, "phase": Phase(data["phase"]), "ending": Ending(data["ending"])})
 
     def write(self, progress: Progress) -> None:
         """Keep the progress; a reader sees the old one or the new one."""

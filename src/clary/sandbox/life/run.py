@@ -47,7 +47,7 @@ class JobRun:
         self._messages = MESSAGES[job.kind]
         kind = TrainingContract if job.kind is JobKind.TRAINING else ProcessingContract
         self._contract: Contract = kind(job, services, self._folder)
-        self._progress = self._folder.read() or Progress()
+        self._progress = Progress()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._interrupt = threading.Event()
@@ -75,9 +75,12 @@ class JobRun:
 
     # -- the thread
 
-    def run(self) -> None:
-        """Move the job until its end, or until ``close``."""
+    def run(self, *, new: bool) -> None:
+        """Move the job until its end, or until ``close``; a job that is not new goes on where it was."""
         try:
+            if new:
+                self._folder.remove()  # left by a job of this name that was deleted while the sandbox was away
+            self._progress = self._folder.read() or Progress()
             while not self._attempt():
                 pass
         except LetGo:
@@ -178,7 +181,7 @@ class JobRun:
             raise _InternalError("planned")
 
     def _start(self) -> None:
-        """Start every host; the progress is kept before and after each, so that none is forgotten."""
+        """Start every host. A kill before the end of this leaves containers that end when their folders go."""
         self._check()
         self._hosts = Hosts(self._services, self._executor, self._job, self._wake)
         self._syncs = self._contract.syncs(stored=True)
