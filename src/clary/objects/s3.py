@@ -6,16 +6,21 @@ import os
 import re
 import time
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 PUT_PATIENCE = 120.0
 """Seconds for which a write is tried again through outages before it is given up."""
+_PAGE = 1000
+"""Keys of a listing that are asked for at once: as many as S3 gives (ListObjectsV2, MaxKeys)."""
+_READ_PAUSES = (0.1, 0.4, 1.6)
+"""Seconds before a read is tried again. Where nothing answers at all, a person should hear of it soon."""
 _ABSENT: Any = object()
 """Stands for an object that is not there."""
 _NO_BUCKET = "NoSuchBucket"
@@ -59,12 +64,12 @@ class S3Store:
 
     def get(self, key: str) -> bytes | None:
         """Return the object's bytes, or None when there is none."""
-        found = self._ask("GetObject", key, lambda: bytes(self._s3.get(key).bytes()))
+        found = self._fetch("GetObject", key, lambda: bytes(self._s3.get(key).bytes()))
         return None if found is _ABSENT else found
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None when there is none."""
-        found = self._ask("HeadObject", key, lambda: int(self._s3.head(key)["size"]))
+        found = self._fetch("HeadObject", key, lambda: int(self._s3.head(key)["size"]))
         return None if found is _ABSENT else found
 
     def put(self, key: str, data: bytes) -> None:
@@ -99,24 +104,23 @@ class S3Store:
                     file.write(chunk)
             return True
 
-        if self._ask("GetObject", key, fetch) is _ABSENT:
+        if self._fetch("GetObject", key, fetch) is _ABSENT:
             return False
         arriving.replace(path)
         return True
 
     def keys(self, prefix: str, *, after: str | None = None) -> Iterator[str]:
         """Yield keys under the folder ``prefix`` in order; only those that sort behind the key ``after``."""
-        pages = iter(self._s3.list(prefix, offset=after, chunk_size=1000))
         while True:
-            page = self._ask("ListBucket", prefix, lambda: next(pages, None))
-            if page is None or page is _ABSENT:
-                return
+            page = self._fetch("ListBucket", prefix, partial(self._page, prefix, after))
             for item in page:
-                yield str(item["path"])
+                yield (after := str(item["path"]))
+            if len(page) < _PAGE:
+                return
 
     def folders(self, prefix: str) -> list[str]:
         """Return the names directly under the folder ``prefix`` that have objects below them, in order."""
-        listed = self._ask("ListBucket", prefix, lambda: self._s3.list_with_delimiter(prefix.rstrip("/")))
+        listed = self._fetch("ListBucket", prefix, lambda: self._s3.list_with_delimiter(prefix.rstrip("/")))
         paths = [] if listed is _ABSENT else listed["common_prefixes"]
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
@@ -140,6 +144,21 @@ class S3Store:
                 return done
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+    def _page(self, prefix: str, after: str | None) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = next(iter(self._s3.list(prefix, offset=after, chunk_size=_PAGE)), ())
+        return found
+
+    def _fetch(self, action: str, key: str, call: Callable[[], Any]) -> Any:
+        """Run a read. The client tries again itself when a reply begins badly, but not when it breaks off half-way."""
+        for pause in (*_READ_PAUSES, None):
+            try:
+                return self._ask(action, key, call)
+            except ClaryError as error:
+                if pause is None or error.retry is not Retry.LATER or error.code == "aws.unreachable":
+                    raise
+                time.sleep(pause)
+        raise AssertionError  # the last pause is None
 
     def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
         """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error."""
