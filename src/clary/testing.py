@@ -24,7 +24,7 @@ from typing import Any
 
 from clary.errors import SandboxError
 from clary.sandbox import api
-from clary.sandbox.identity import start_mark
+from clary.sandbox.identity import lives
 
 __all__ = ["Clock", "Faults", "Quotas", "Rates", "Sandbox", "sandbox"]
 
@@ -180,14 +180,14 @@ class Sandbox:
         if state is None:
             return
         os.kill(state["pid"], signal.SIGKILL)
-        while start_mark(state["pid"]) == state["start_mark"]:
+        while lives(state["pid"], state["start_mark"]):
             time.sleep(0.01)
 
     def restart(self) -> None:
         """Start it again, after ``kill`` or in an orderly way, on the same port."""
         if api.running(self.data) is not None:
             api.stop(self.data)
-        state = api.start(port=int(self.endpoint.rpartition(":")[2]), data=self.data, detach=True)
+        state = api.start(port=int(self.endpoint.rpartition(":")[2]), data=self.data)
         self.endpoint = state["endpoint"]
 
 
@@ -206,7 +206,7 @@ def sandbox(
     """
     with tempfile.TemporaryDirectory(prefix="clary-sandbox-", ignore_cleanup_errors=True) as temporary:
         folder = data or Path(temporary)
-        state = api.start(port=0, data=folder, detach=True, requirements=requirements, clock_speed=clock_speed)
+        state = api.start(port=0, data=folder, requirements=requirements, clock_speed=clock_speed)
         running = Sandbox(folder, state)
         try:
             if not enforce_rates:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
-import os
-from collections.abc import Callable
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from clary.cli import output, state
 from clary.cli.commands import Group, nearest
 from clary.cli.output import say
 from clary.errors import SandboxError, UsageError
+from clary.files import write_whole
 from clary.sandbox import api
 from clary.stacks import rules, service
 from clary.stacks.model import SANDBOX
@@ -66,10 +66,9 @@ def start(
 
     Without --detach it runs here until Ctrl-C. The lines it prints point the AWS CLI, boto3 and other SDKs at it.
     """
-    config.home()  # made here with its own mode, before the sandbox makes folders in it
     wanted = [*(line for file in files for line in requirements_of(file)), *packages]
     if detach:
-        started = api.start(port=port, data=data, detach=True, requirements=wanted, clock_speed=clock_speed)
+        started = api.start(port=port, data=data, requirements=wanted, clock_speed=clock_speed)
         _announce(started, detached=True)
         return
     _serve_here(port, data, wanted, clock_speed)
@@ -145,8 +144,7 @@ def running_place() -> rules.Place:
             raise
         if not state.current().json:
             click.echo("Starting the sandbox…", err=True)
-        config.home()
-        found = api.start(detach=True)
+        found = api.start()
     return _place(found)
 
 
@@ -184,16 +182,15 @@ def requirements_of(file: Path) -> list[str]:
 
 
 def _serve_here(port: int, data: Path | None, wanted: list[str], clock_speed: float) -> None:
-    api.check_extra()
-    from clary.sandbox.process import Settings, serve
-
-    folder = (data or api.default_data()).expanduser().resolve()
-    ready: Callable[[dict[str, Any]], None] = lambda found: _announce(api.shown(found), detached=False)  # noqa: E731
-    try:
-        serve(Settings(folder, port, clock_speed, wanted), ready)
-    finally:
-        if not state.current().json:
-            click.echo(f"The sandbox has stopped; what it keeps is in {folder}.", err=True)
+    folder = api.serve(
+        lambda found: _announce(found, detached=False),
+        port=port,
+        data=data,
+        requirements=wanted,
+        clock_speed=clock_speed,
+    )
+    if not state.current().json:
+        click.echo(f"The sandbox has stopped; what it keeps is in {folder}.", err=True)
 
 
 def _announce(found: dict[str, Any], *, detached: bool) -> None:
@@ -224,8 +221,9 @@ def _write_credentials(environment: dict[str, str]) -> Path:
     path = config.home() / "sandbox-credentials"
     content = configparser.ConfigParser()
     content["default"] = {name.lower(): environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        content.write(file)
+    text = io.StringIO()
+    content.write(text)
+    write_whole(path, text.getvalue())  # at once: another command may be reading it
     return path
 
 

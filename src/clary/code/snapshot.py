@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from clary.code import archive, select
+from clary.files import write_whole
 
 if TYPE_CHECKING:
     from clary.code.select import Selection, SourceFile
@@ -104,9 +104,6 @@ def _remember(memory: Path, selection: Selection, contents: dict[str, str], befo
     }
     try:
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, arriving = tempfile.mkstemp(dir=memory.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(rows, file)
-        Path(arriving).replace(memory)
+        write_whole(memory, json.dumps(rows))
     except OSError:
         return  # what is not remembered is read again

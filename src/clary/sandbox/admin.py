@@ -1,6 +1,6 @@
 """The sandbox's own small API under ``/_clary/``: status, faults, clock, quotas, rates.
 
-It is for whoever may read the data folder: every request needs the token that lies there (``admin-token``, mode 0600).
+It is for whoever may read the data folder: every request needs the token that lies there, in a file of mode 0600.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.bootstrap import ACCOUNT, REGION
+from clary.sandbox.contact import PREFIX, TOKEN_HEADER
 from clary.sandbox.model import JobKind
 from clary.sandbox.wire import Environ, Response, json_response, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from clary.sandbox.clock import SandboxClock
     from clary.sandbox.operations.context import Platform
     from clary.sandbox.rates import Rates
 
-PREFIX = "/_clary/"
-TOKEN_HEADER = "X-Clary-Token"  # noqa: S105 - the name of a header
+_GIVEN = "HTTP_" + TOKEN_HEADER.upper().replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Admin:
 
     def handle(self, environ: Environ) -> Response:
         """Answer one request."""
-        given = environ.get("HTTP_X_CLARY_TOKEN", "")
+        given = environ.get(_GIVEN, "")
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             return _answer(
                 {"error": f"The header {TOKEN_HEADER} does not hold this sandbox's token."}, HTTPStatus.FORBIDDEN
@@ -111,8 +111,3 @@ class Admin:
 
 def _answer(document: Any, status: HTTPStatus) -> Response:
     return json_response(document, status=status.value, content_type="application/json")
-
-
-def routes() -> Sequence[str]:
-    """Return the paths of this API, for its documentation and tests."""
-    return [f"{PREFIX}{name}" for name in ("status", "faults", "clock", "quotas", "rates", "interrupt")]

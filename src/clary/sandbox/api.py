@@ -16,12 +16,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clary import errors
+from clary import config, errors
 from clary.errors import ClaryError, SandboxError
-from clary.sandbox.identity import start_mark
+from clary.sandbox.contact import LOCK, LOG, PREFIX, STATE, TOKEN, TOKEN_HEADER
+from clary.sandbox.identity import lives
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 START_SECONDS = 60.0
 """How long a start may take; with requirements, which are fetched and installed, ten times as long."""
@@ -32,54 +33,57 @@ _NEEDED = {"moto": "moto", "flask": "moto[server]", "waitress": "waitress"}
 
 def default_data() -> Path:
     """Return the data folder that is used when none is named: ``$CLARY_HOME/sandbox``."""
-    return Path(os.environ.get("CLARY_HOME") or Path.home() / ".clary").expanduser() / "sandbox"
+    return config.home() / "sandbox"
 
 
 def start(
     *,
     port: int = 0,
     data: Path | None = None,
-    detach: bool = False,
     requirements: Sequence[str] = (),
     clock_speed: float = 1.0,
 ) -> dict[str, Any]:
-    """Start a sandbox and return its state once it answers requests (see ``status``).
+    """Start a sandbox in the background and return its state once it answers requests (see ``status``).
 
-    ``port`` 0 is the last one of this folder, else 4599, else any free one. With ``detach`` it runs in the background
-    and logs to ``sandbox.log`` in the data folder; else this call returns when a signal has stopped the sandbox.
-    ``requirements`` (PEP 508) are installed into the sandbox's own image. ``clock_speed`` is sandbox seconds per real
-    one. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``, ``sandbox.port_taken``,
-    ``sandbox.start_failed``).
+    ``port`` 0 is the last one of this folder, else 4599, else any free one. ``requirements`` (PEP 508) are installed
+    into the sandbox's own image. ``clock_speed`` is sandbox seconds per real one. What it has to say goes to
+    ``sandbox.log`` in the data folder. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``,
+    ``sandbox.port_taken``, ``sandbox.start_failed``).
     """
     check_extra()
-    folder = (data or default_data()).expanduser().resolve()
+    folder = _folder(data)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if running(folder) is not None:
         raise _already_running(folder)
-    if not detach:
-        return _start_here(folder, port, requirements, clock_speed)
-    return _start_detached(folder, port, requirements, clock_speed)
+    return _start(folder, port, requirements, clock_speed)
 
 
-def _start_here(folder: Path, port: int, requirements: Sequence[str], clock_speed: float) -> dict[str, Any]:
-    from clary.sandbox.process import Settings, serve
+def serve(
+    ready: Callable[[dict[str, Any]], None],
+    *,
+    port: int = 0,
+    data: Path | None = None,
+    requirements: Sequence[str] = (),
+    clock_speed: float = 1.0,
+) -> Path:
+    """Be the sandbox, in this process, until a signal ends it; returns its folder.
 
-    states: list[dict[str, Any]] = []
+    ``ready`` is called with its state once it answers requests. All else is as for ``start``.
+    """
+    check_extra()
+    from clary.sandbox import process
 
-    def show(state: dict[str, Any]) -> None:
-        states.append(state)
-        print("\n".join(environment_lines(state["endpoint"], state["region"])), flush=True)
-
-    serve(Settings(folder, port, clock_speed, requirements), show)
-    return states[0]
+    folder = _folder(data)
+    process.serve(process.Settings(folder, port, clock_speed, requirements), lambda state: ready(shown(state)))
+    return folder
 
 
-def _start_detached(folder: Path, port: int, requirements: Sequence[str], clock_speed: float) -> dict[str, Any]:
+def _start(folder: Path, port: int, requirements: Sequence[str], clock_speed: float) -> dict[str, Any]:
     reader, writer = os.pipe()
     command = [sys.executable, "-m", _PROGRAM, "--data", str(folder), "--port", str(port)]
     command += ["--clock-speed", str(clock_speed), "--requirements", json.dumps(list(requirements))]
     command += ["--ready-fd", str(writer)]
-    log = folder / "sandbox.log"
+    log = folder / LOG
     try:
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
             child = subprocess.Popen(
@@ -169,13 +173,13 @@ def check_extra() -> None:
 def running(data: Path) -> dict[str, Any] | None:
     """Return the state of the sandbox that uses this folder, or None; a leftover of a killed one does not count."""
     try:
-        state: dict[str, Any] = json.loads((data / "state.json").read_text())
-        mark = start_mark(state["pid"])
+        state: dict[str, Any] = json.loads((data / STATE).read_text())
+        pid, mark = state["pid"], state["start_mark"]
     except (FileNotFoundError, ValueError, KeyError):
         return None
-    if mark is not None and mark == state.get("start_mark"):
+    if lives(pid, mark):
         return state
-    _collect(state["pid"])
+    _collect(pid)
     return None
 
 
@@ -207,11 +211,6 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     }
 
 
-def environment_lines(endpoint: str, region: str) -> list[str]:
-    """Return the environment as lines for a shell."""
-    return [f"export {name}={value}" for name, value in environment(endpoint, region).items()]
-
-
 def stop(data: Path | None = None) -> dict[str, Any]:
     """Stop the sandbox of this folder and return the state it had; raises ``sandbox.not_running``.
 
@@ -222,9 +221,9 @@ def stop(data: Path | None = None) -> dict[str, Any]:
     pid, mark = state["pid"], state["start_mark"]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while _alive(pid, mark) and time.monotonic() < deadline:
+    while lives(pid, mark) and time.monotonic() < deadline:
         time.sleep(0.02)
-    if _alive(pid, mark):
+    if lives(pid, mark):
         os.kill(pid, signal.SIGKILL)
     _collect(pid)
     return state
@@ -237,14 +236,10 @@ def _collect(pid: int) -> None:
         child.wait()
 
 
-def _alive(pid: int, mark: str) -> bool:
-    return start_mark(pid) == mark
-
-
 def reset(data: Path | None = None) -> Path:
     """Remove everything the sandbox of this folder keeps; a running one is stopped first. Returns the folder."""
     folder = _folder(data)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "sandbox.lock").exists():
+    if folder.exists() and any(folder.iterdir()) and not (folder / LOCK).exists():
         raise SandboxError(
             "sandbox.not_a_sandbox",
             f"{folder} does not hold a sandbox, so nothing in it is removed.",
@@ -252,7 +247,8 @@ def reset(data: Path | None = None) -> Path:
         )
     if running(folder) is not None:
         stop(folder)
-    shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    if folder.exists():
+        shutil.rmtree(folder)
     return folder
 
 
@@ -266,9 +262,9 @@ def call(method: str, route: str, body: Mapping[str, Any] | None = None, *, data
     host, _, port = state["endpoint"].removeprefix("http://").partition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
-        token = (folder / "admin-token").read_text()
+        token = (folder / TOKEN).read_text()
         payload = json.dumps(body).encode() if body is not None else None
-        connection.request(method, f"/_clary/{route}", body=payload, headers={"X-Clary-Token": token})
+        connection.request(method, f"{PREFIX}{route}", body=payload, headers={TOKEN_HEADER: token})
         response = connection.getresponse()
         document: dict[str, Any] = json.loads(response.read())
     except OSError as error:

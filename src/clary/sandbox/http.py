@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,6 @@ from waitress.server import create_server
 from waitress.task import ThreadedTaskDispatcher, WSGITask
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from clary.sandbox.wire import Environ
@@ -62,6 +64,24 @@ def restore_names(environ: Environ) -> None:
         environ[_MOTO_NAMES] = {f"HTTP_{name.upper().replace('-', '_')}": name for name in names.split(",")}
 
 
+def _unix_listener(path: Path) -> socket.socket:
+    """Bind a unix socket that only this user may use.
+
+    Its address may have 107 bytes at most (unix(7)), which a deep data folder exceeds; so the folder is named by a
+    descriptor where there is a /proc.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    before = os.umask(0o177)
+    try:
+        short = f"/proc/self/fd/{folder}/{path.name}"
+        listener.bind(short if sys.platform == "linux" else str(path))
+    finally:
+        os.umask(before)
+        os.close(folder)
+    return listener
+
+
 class HttpServer:
     """HTTP on both sockets. The unix socket serves containers that have a network of their own."""
 
@@ -84,7 +104,7 @@ class HttpServer:
         unix_path.unlink(missing_ok=True)
         servers = (
             create_server(application, sockets=[listener], **common),
-            create_server(application, unix_socket=str(unix_path), unix_socket_perms="600", **common),
+            create_server(application, sockets=[_unix_listener(unix_path)], **common),
         )
         for server in servers:
             server.channel_class = _Channel

@@ -22,9 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ClaryError, SandboxError
+from clary.files import write_whole
 from clary.sandbox import bootstrap
 from clary.sandbox.admin import Admin
 from clary.sandbox.clock import SandboxClock
+from clary.sandbox.contact import LOCK, STATE, TOKEN
+from clary.sandbox.containers.plan import SANDBOX_SOCKET
 from clary.sandbox.events import EventPump
 from clary.sandbox.faults import Faults
 from clary.sandbox.gateway import Gateway
@@ -42,12 +45,6 @@ if TYPE_CHECKING:
     import socket
 
 _log = logging.getLogger("clary.sandbox")
-STATE = "state.json"
-LOCK = "sandbox.lock"
-TOKEN = "admin-token"  # noqa: S105 - the name of a file
-SOCKET = "sandbox.sock"
-
-
 USUAL_PORT = 4599
 """The port of a sandbox that was given none, while it is free."""
 
@@ -174,7 +171,7 @@ class _Running:
             facts=state,
             started=self._started,
         )
-        server = HttpServer(Front(platform, self._rates, admin), self._listener, self._data / SOCKET)
+        server = HttpServer(Front(platform, self._rates, admin), self._listener, self._data / SANDBOX_SOCKET)
         pump = EventPump(self._store, self._gateway, self._faults)
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, _leave)
@@ -182,7 +179,7 @@ class _Running:
             for job in self._store.unfinished():
                 life.adopt(job)
             pump.start()
-            _write_private(self._data / STATE, json.dumps(state))
+            write_whole(self._data / STATE, json.dumps(state))
             ready(state)
             server.run()
         finally:
@@ -209,7 +206,7 @@ class _Running:
     def _token(self) -> str:
         path = self._data / TOKEN
         if not path.exists():
-            _write_private(path, secrets.token_urlsafe(32))
+            write_whole(path, secrets.token_urlsafe(32))
         return path.read_text()
 
 
@@ -221,13 +218,18 @@ def _leave(number: int, _frame: Any) -> None:
 
 def _listen(port: int, data: Path) -> socket.socket:
     """Bind the port; with 0, the one of the last time, which running containers know, or the usual one, or any."""
-    last = data / "port"
-    listener = (
-        _first_free([int(last.read_text()), USUAL_PORT] if last.exists() else [USUAL_PORT]) if port == 0 else None
-    )
+    kept = data / "port"
+    listener = _first_free([*_last_port(kept), USUAL_PORT]) if port == 0 else None
     listener = listener or bind(port)
-    last.write_text(str(listener.getsockname()[1]))
+    write_whole(kept, str(listener.getsockname()[1]))
     return listener
+
+
+def _last_port(kept: Path) -> list[int]:
+    try:
+        return [int(kept.read_text())]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def _first_free(ports: Sequence[int]) -> socket.socket | None:
@@ -235,13 +237,6 @@ def _first_free(ports: Sequence[int]) -> socket.socket | None:
         with contextlib.suppress(SandboxError):
             return bind(port)
     return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    part.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None, make_runner: MakeRunner = containers) -> int:

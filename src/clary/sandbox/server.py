@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clary.errors import SandboxError
-from clary.sandbox.admin import PREFIX, Admin
+from clary.sandbox.contact import PREFIX
 from clary.sandbox.http import restore_names
 from clary.sandbox.operations import OPERATIONS, answer
 from clary.sandbox.operations.context import Caller, Platform
@@ -28,6 +28,7 @@ from clary.sandbox.wire import ApiError, Environ, Request, Response, error_respo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from clary.sandbox.admin import Admin
     from clary.sandbox.rates import Rates
 
 _log = logging.getLogger(__name__)

@@ -194,13 +194,13 @@ def test_a_thousand_objects_do_not_slow_the_start(own_idle: Sandbox) -> None:
 
 def test_two_sandboxes_never_share_a_folder(own_idle: Sandbox) -> None:
     with pytest.raises(Exception, match="already") as caught:
-        api.start(port=0, data=own_idle.data, detach=True)
+        api.start(data=own_idle.data)
     assert caught.value.code == "sandbox.already_running"  # type: ignore[attr-defined]
     state = own_idle.data / "state.json"
     kept = state.read_text()
     state.unlink()
     with pytest.raises(Exception, match="Another sandbox") as caught:
-        api._start_detached(own_idle.data, 0, (), 1.0)
+        api.start(data=own_idle.data)
     assert caught.value.code == "sandbox.already_running"  # type: ignore[attr-defined]
     state.write_text(kept)
 
@@ -216,7 +216,7 @@ def test_the_clock_goes_on_from_where_it_was(own_idle: Sandbox) -> None:
 
 def test_a_taken_port_is_said(own_idle: Sandbox, tmp_path: Any) -> None:
     with pytest.raises(Exception, match="cannot be used") as caught:
-        api.start(port=int(own_idle.endpoint.rpartition(":")[2]), data=tmp_path, detach=True)
+        api.start(port=int(own_idle.endpoint.rpartition(":")[2]), data=tmp_path)
     assert caught.value.code == "sandbox.port_taken"  # type: ignore[attr-defined]
 
 

@@ -52,6 +52,15 @@ def test_a_damaged_state_file_is_no_sandbox(tmp_path: Path, text: str) -> None:
     assert api.running(tmp_path) is None
 
 
+@pytest.mark.parametrize("text", ["", "x"])
+def test_a_damaged_port_file_is_no_hindrance(tmp_path: Path, text: str) -> None:
+    from clary.sandbox import process
+
+    (tmp_path / "port").write_text(text)
+    with process._listen(0, tmp_path) as listener:
+        assert (tmp_path / "port").read_text() == str(listener.getsockname()[1])
+
+
 def test_reset_removes_a_sandbox_and_nothing_else(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()

@@ -16,6 +16,7 @@ from clary.sandbox.containers.docker import DockerExecutor, find_engine, run_arg
 from clary.sandbox.containers.image import image_reference
 from clary.sandbox.containers.plan import STATE
 from clary.sandbox.containers.process import ProcessContainer, ProcessExecutor
+from clary.sandbox.identity import start_mark
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
 
 if TYPE_CHECKING:
@@ -165,15 +166,14 @@ def test_kill_ends_the_children_too(processes: Processes) -> None:
 
 def test_what_an_earlier_sandbox_left_is_ended(tmp_path: Path) -> None:
     left = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    from clary.sandbox.containers.processes import start_time
 
     given = spec(tmp_path, ["sleep", "60"])
     given.scratch.mkdir()
-    (given.scratch / STATE).write_text(json.dumps({"pid": left.pid, "started": start_time(left.pid) + 1}))
+    (given.scratch / STATE).write_text(json.dumps({"pid": left.pid, "started": f"{start_mark(left.pid)}0"}))
     executor = ProcessExecutor(_ACCOUNT, _REGION)
     executor.adopt(given, left.pid, lambda _: None)
     os.kill(left.pid, 0)  # another process with the same number is left alone
-    (given.scratch / STATE).write_text(json.dumps({"pid": left.pid, "started": start_time(left.pid)}))
+    (given.scratch / STATE).write_text(json.dumps({"pid": left.pid, "started": start_mark(left.pid)}))
     executor.adopt(given, left.pid, lambda _: None)
     assert left.wait(_PATIENCE) == -signal.SIGKILL
 

@@ -14,7 +14,7 @@ import pytest
 
 from clary.sandbox.containers.namespaces import Mode
 from clary.sandbox.containers.plan import EXIT, STATE, UserNamespace
-from clary.sandbox.containers.processes import is_same, start_time
+from clary.sandbox.identity import lives, start_mark
 from clary.sandbox.life.folder import remove_tree
 from clary.sandbox.model import EntrypointError, ImageNotFound, Network
 
@@ -242,15 +242,15 @@ def test_the_container_ends_with_its_launcher_and_with_its_folder(machine: Machi
     os.kill(state["launcher"], signal.SIGKILL)
     assert started.result()[0] == 137
     assert not (started.spec.scratch / EXIT).exists()
-    await_true(lambda: not is_same(state["pid"], state["started"]), "the container outlived its launcher")
+    await_true(lambda: not lives(state["pid"], state["started"]), "the container outlived its launcher")
     assert not any(Path(group).exists() for group in groups)
 
     started = machine.start("import time; print('up'); time.sleep(60)")
     started.await_text("up")
     pid = started.container.pid
-    began = start_time(pid)
+    began = start_mark(pid)
     started.spec.scratch.rename(started.spec.scratch.with_name("gone"))
-    await_true(lambda: not is_same(pid, began), "the container outlived its folder")
+    await_true(lambda: not lives(pid, began), "the container outlived its folder")
 
 
 def test_a_new_folder_in_the_place_of_the_old_one_does_not_keep_the_container(machine: Machine) -> None:
@@ -277,11 +277,11 @@ def test_hosts_of_a_job_meet_and_their_switch_goes_with_them(machine: Machine) -
     first = machine.start(code, hosts=hosts)
     first.await_text("listening")
     holder = json.loads((first.spec.scratch / "plan.json").read_text())["join"]
-    began = start_time(holder)
+    began = start_mark(holder)
     second = machine.start(code, hosts=hosts, host="algo-2")
     assert second.result()[0] == 0
     assert first.result() == (0, "listening\nhello\n")
-    await_true(lambda: not is_same(holder, began), "the switch outlived the hosts")
+    await_true(lambda: not lives(holder, began), "the switch outlived the hosts")
 
 
 def test_a_starter_that_was_killed_is_replaced_and_its_containers_go_on(machine: Machine) -> None:

@@ -21,10 +21,11 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from clary.files import write_whole
 from clary.sandbox.containers import network, root, syscalls
-from clary.sandbox.containers.plan import EXIT, OUTPUT, STATE, Plan, UserNamespace, write_atomically
-from clary.sandbox.containers.processes import start_time
+from clary.sandbox.containers.plan import EXIT, OUTPUT, STATE, Plan, UserNamespace
 from clary.sandbox.containers.users import new_user_namespace
+from clary.sandbox.identity import start_mark
 
 _LOOK_AROUND = 2.0
 """Seconds between looks at whether the scratch folder is still there; a container without one is ended."""
@@ -90,8 +91,8 @@ def _hold_memory(plan: Plan, pid: int) -> None:
 
 def _write_state(plan: Plan, pid: int) -> None:
     me = os.getpid()
-    state = {"pid": pid, "started": start_time(pid), "launcher": me, "launcher_started": start_time(me)}
-    write_atomically(Path(plan.scratch) / STATE, state)
+    state = {"pid": pid, "started": start_mark(pid), "launcher": me, "launcher_started": start_mark(me)}
+    write_whole(Path(plan.scratch) / STATE, json.dumps(state))
 
 
 def _be_the_container(plan: Plan, status: int, ready: int, listeners: list[tuple[socket.socket, str]]) -> NoReturn:
@@ -186,7 +187,7 @@ def _stay_beside(plan: Plan, pid: int, listeners: list[tuple[socket.socket, str]
     code = os.waitstatus_to_exitcode(result)
     if _is_at(held, scratch):
         exit_code = code if code >= 0 else 128 - code
-        write_atomically(scratch / EXIT, {"exit_code": exit_code, "out_of_memory": out_of_memory})
+        write_whole(scratch / EXIT, json.dumps({"exit_code": exit_code, "out_of_memory": out_of_memory}))
 
 
 def _is_at(held: int, folder: Path) -> bool:

@@ -24,10 +24,10 @@ from clary.sandbox.containers.command import command_line
 from clary.sandbox.containers.credentials import CredentialsServer, Grant
 from clary.sandbox.containers.image import Image, ImageSource, base_executable
 from clary.sandbox.containers.plan import EXIT, OUTPUT, PLAN, STATE, Plan, UserNamespace
-from clary.sandbox.containers.processes import is_same
 from clary.sandbox.containers.starter import Starter
 from clary.sandbox.containers.switch import Place, Switches
 from clary.sandbox.containers.tail import Tail
+from clary.sandbox.identity import lives, start_mark
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class NamespaceExecutor:
         except (OSError, ValueError):
             return None
         ended = (spec.scratch / EXIT).exists()
-        if state["pid"] != pid or not (ended or is_same(state["launcher"], state["launcher_started"])):
+        if state["pid"] != pid or not (ended or lives(state["launcher"], state["launcher_started"])):
             cgroups.release(plan.memory_groups)
             return None
         if plan.credentials_token and spec.credentials is not None:
@@ -198,7 +198,7 @@ class NamespaceExecutor:
         if "pid" in said and not {"failed", "error"} & said.keys():
             return
         if "launcher" in said:
-            _await_end(int(said["launcher"]))
+            _await_end(launcher := int(said["launcher"]), start_mark(launcher))
         if "error" in said:
             raise EntrypointError(said["error"], said["exit_code"])
         why = said.get("failed") or (scratch / _LAUNCHER_LOG).read_text().strip()[-500:]
@@ -230,9 +230,9 @@ class NamespaceContainer:
         self._memory_groups = memory_groups
         state = json.loads((scratch / STATE).read_text())
         self.pid = int(state["pid"])
-        self._started = int(state["started"])
+        self._started: str | None = state["started"]
         self._launcher = int(state["launcher"])
-        self._launcher_started = int(state["launcher_started"])
+        self._launcher_started: str | None = state["launcher_started"]
         self._result: Mapping[str, object] = {}
         self._ended = threading.Event()
         self._tail = Tail(scratch / OUTPUT, output)
@@ -255,7 +255,7 @@ class NamespaceContainer:
         except OSError:
             return
         try:
-            if is_same(self.pid, self._started):
+            if lives(self.pid, self._started):
                 signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
             return
@@ -292,14 +292,14 @@ class NamespaceContainer:
         self._ended.set()
 
 
-def _await_end(pid: int, started: int | None = None) -> None:
-    """Wait until a process has ended that is not a child of this one; with ``started``, only that very process."""
+def _await_end(pid: int, mark: str | None) -> None:
+    """Wait until the process of that mark has ended, which is not a child of this one."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return
     try:
-        if started is None or is_same(pid, started):
+        if lives(pid, mark):
             select.select([handle], [], [])
     finally:
         os.close(handle)

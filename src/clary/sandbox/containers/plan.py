@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clary.files import write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -78,8 +80,7 @@ class Plan:
     def write(self) -> Path:
         """Store the plan in its scratch folder; readable by the owner only, for it holds the environment."""
         path = Path(self.scratch) / PLAN
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self)))
+        write_whole(path, json.dumps(asdict(self)))
         return path
 
     @classmethod
@@ -89,10 +90,3 @@ class Plan:
         data["mounts"] = [Mount(**one) for one in data["mounts"]]
         data["user_namespace"] = UserNamespace(data["user_namespace"])
         return cls(**data)
-
-
-def write_atomically(path: Path, data: Mapping[str, Any]) -> None:
-    """Write a small JSON file so that a reader sees all of it or nothing."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(data))
-    partial.replace(path)

@@ -15,10 +15,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clary.files import write_whole
 from clary.sandbox.containers.command import FIXED_CREDENTIALS, command_line, fixed_credentials
 from clary.sandbox.containers.image import Image, base_executable, image_reference
-from clary.sandbox.containers.plan import STATE, write_atomically
-from clary.sandbox.containers.processes import is_same, start_time
+from clary.sandbox.containers.plan import STATE
+from clary.sandbox.identity import lives, start_mark
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound
 
 if TYPE_CHECKING:
@@ -68,28 +69,20 @@ class ProcessExecutor:
         except OSError as error:
             code = 127 if isinstance(error, FileNotFoundError) else 126
             raise EntrypointError(f'the command "{words[0]}" cannot be started: {error.strerror}', code) from error
-        _remember(spec.scratch, process.pid)
+        write_whole(spec.scratch / STATE, json.dumps({"pid": process.pid, "started": start_mark(process.pid)}))
         return ProcessContainer(process, output)
 
     def adopt(self, spec: ContainerSpec, pid: int, output: Callable[[bytes], None]) -> None:  # noqa: ARG002 - it is lost with its pipe
         """End what an earlier process of the sandbox left: its output cannot be taken up again."""
         try:
-            started = int(json.loads((spec.scratch / STATE).read_text())["started"])
+            mark = json.loads((spec.scratch / STATE).read_text())["started"]
         except (OSError, ValueError):
             return
-        if is_same(pid, started):
+        if lives(pid, mark):
             os.killpg(pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Do nothing: processes end with their jobs."""
-
-
-def _remember(scratch: Path, pid: int) -> None:
-    try:
-        write_atomically(scratch / STATE, {"pid": pid, "started": start_time(pid)})
-    except OSError:
-        # No /proc on this machine (macOS): what outlives the sandbox cannot be told from a stranger, and is left.
-        return
 
 
 class ProcessContainer:

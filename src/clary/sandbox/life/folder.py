@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clary.files import write_whole
+
 if TYPE_CHECKING:
     from clary.sandbox.model import Job
 
@@ -90,9 +92,7 @@ class JobFolder:
     def write(self, progress: Progress) -> None:
         """Keep the progress; a reader sees the old one or the new one."""
         self.path.mkdir(parents=True, exist_ok=True)
-        partial = self._progress.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(progress)))
-        partial.replace(self._progress)
+        write_whole(self._progress, json.dumps(asdict(progress)))
 
     def clear_hosts(self) -> None:
         """Remove what earlier attempts left on their machines."""
