@@ -72,7 +72,11 @@ BY_CAUSE: dict[str, Explanation] = {
     ),
     "throttled": Explanation("throttled", "Try again in a minute.", Retry.LATER),
     "interrupted": _INTERRUPTED,
-    "internal": _INTERNAL,
+    "internal": Explanation(
+        "internal",
+        "Resume the run. If it comes back, it is a fault of Clary: report it with the job's logs.",
+        Retry.YES,
+    ),
     "permission": _PERMISSION,
     "image": _IMAGE,
     "time_limit": Explanation(
