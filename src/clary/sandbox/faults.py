@@ -79,11 +79,12 @@ class Faults:
         self._ids = itertools.count(1)
 
     def add(self, kind: str, *, operation: str = "*", match: str = "*", times: int = 1, **options: Any) -> Fault:
-        """Plan a fault; raises ValueError for an unknown kind or an impossible count."""
+        """Plan a fault; raises ValueError for an unknown kind or option, or an impossible value."""
         if kind not in KINDS:
             raise ValueError(f"There is no fault {kind!r}; known are {', '.join(sorted(KINDS))}.")
         if times < 1:
             raise ValueError(f"A fault happens at least once, not {times} times.")
+        _check_options(options)
         with self._lock:
             fault = Fault(next(self._ids), kind, operation, match, times, options=options)
             self._faults.append(fault)
@@ -110,3 +111,13 @@ class Faults:
         """Forget every fault."""
         with self._lock:
             self._faults.clear()
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in ("status", "seconds"):
+            raise ValueError(f"A fault has no option {name!r}; known are seconds and status.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"A fault's {name} is a number that is not negative, not {value!r}.")
+    if options.get("status", 500) not in (500, 503):
+        raise ValueError(f"A server error is 500 or 503, not {options['status']}.")

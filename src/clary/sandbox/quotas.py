@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clary.sagemaker.limits import service_model
+from clary.sandbox.machines import Machines, machines
 from clary.sandbox.model import JobKind
 
 if TYPE_CHECKING:
@@ -72,14 +73,6 @@ class Quota:
         }
 
 
-@dataclass(frozen=True)
-class Use:
-    """Instances of one type that a job takes."""
-
-    instance_type: str
-    count: int
-
-
 class QuotaExceeded(Exception):  # noqa: N818 - says what happened; the API answers ResourceLimitExceeded
     """A create would go over a quota; the text is the service's own."""
 
@@ -120,7 +113,7 @@ class Quotas:
 
     def check(self, kind: JobKind, request: Mapping[str, Any], account: str, region: str) -> None:
         """Raise QuotaExceeded when the job would not fit beside the unfinished ones; call inside the create."""
-        wanted = uses(kind, request)
+        wanted = _uses(kind, request)
         running = self._running(kind, account, region)
         for use in wanted:
             name = f"{use.instance_type} for {_usage(kind, request)} usage"
@@ -128,11 +121,11 @@ class Quotas:
                 other.count
                 for job in running
                 if _usage(kind, job) == _usage(kind, request)
-                for other in uses(kind, job)
+                for other in _uses(kind, job)
                 if other.instance_type == use.instance_type
             )
             self._refuse_over(name, self.value(name, account, region), taken, use.count)
-        total = sum(other.count for job in running for other in uses(kind, job))
+        total = sum(other.count for job in running for other in _uses(kind, job))
         name = _TOTALS[kind]
         self._refuse_over(name, self.value(name, account, region), total, sum(use.count for use in wanted))
 
@@ -162,23 +155,12 @@ def exceeded_message(name: str, limit: float, taken: int, delta: int) -> str:
 
 def quota_name(kind: JobKind, request: Mapping[str, Any]) -> str:
     """Return the name of the quota that a job of that request counts against."""
-    taken = uses(kind, request)
+    taken = _uses(kind, request)
     return f"{taken[0].instance_type if taken else 'ml.m5.large'} for {_usage(kind, request)} usage"
 
 
-def uses(kind: JobKind, request: Mapping[str, Any]) -> list[Use]:
-    """Return the instances that a job takes; the first preference stands for a list of preferences."""
-    if kind is JobKind.PROCESSING:
-        config = request.get("ProcessingResources", {}).get("ClusterConfig", {})
-    else:
-        config = request.get("ResourceConfig", {})
-    groups = config.get("InstanceGroups")
-    if groups:
-        return [Use(group["InstanceType"], int(group["InstanceCount"])) for group in groups]
-    preferences = config.get("InstancePreferences") or [{}]
-    instance_type = config.get("InstanceType") or preferences[0].get("InstanceType")
-    count = config.get("InstanceCount") or preferences[0].get("InstanceCount") or 1
-    return [Use(instance_type, int(count))] if instance_type else []
+def _uses(kind: JobKind, request: Mapping[str, Any]) -> list[Machines]:
+    return [group for group in machines(kind, request) if group.instance_type]
 
 
 def _usage(kind: JobKind, request: Mapping[str, Any]) -> str:

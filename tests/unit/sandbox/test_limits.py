@@ -156,6 +156,14 @@ def test_faults_match_operation_and_name_and_carry_options() -> None:
     assert faults.planned() == []
 
 
+@pytest.mark.parametrize(
+    "options", [{"seconds": "soon"}, {"seconds": -1}, {"seconds": True}, {"status": 418}, {"second": 1}]
+)
+def test_impossible_options_of_faults_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"seconds|500 or 503"):
+        Faults().add("server_error", **options)
+
+
 def test_impossible_faults_are_refused() -> None:
     with pytest.raises(ValueError, match="known are"):
         Faults().add("gremlins")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.life.instances import memory_of
 from clary.sandbox.life.outputs import Sync, Uploads
+from clary.sandbox.machines import machines
 from clary.sandbox.model import ContainerSpec, Job, Network, Services
 
 if TYPE_CHECKING:
@@ -29,23 +30,15 @@ class Contract(ABC):
         self.folder = folder
         self.objects = services.objects(job.account, job.region)
         self.uploads = Uploads(self.objects, services.clock)
+        self.machines = machines(job.kind, job.request)
         # Names in the order of the service's own file: as text.
-        self.hosts: Sequence[str] = sorted(f"algo-{number + 1}" for number in range(self.instance_count))
+        count = sum(group.count for group in self.machines)
+        self.hosts: Sequence[str] = sorted(f"algo-{number + 1}" for number in range(count))
 
     @property
     def roots(self) -> list[Path]:
         """The hosts' ``/opt/ml``, in the order of ``hosts``."""
         return [self.folder.opt_ml(host) for host in self.hosts]
-
-    @property
-    @abstractmethod
-    def instance_count(self) -> int:
-        """How many hosts the job has."""
-
-    @property
-    @abstractmethod
-    def instance_type(self) -> str:
-        """The hosts' instance type."""
 
     @property
     @abstractmethod
@@ -135,7 +128,7 @@ class Contract(ABC):
             network=Network.NONE if self.isolated else Network.SANDBOX,
             endpoint="" if self.isolated else self.services.endpoint,
             credentials=None if self.isolated else lambda: self.services.role_credentials(self.job),
-            memory_bytes=memory_of(self.instance_type),
+            memory_bytes=memory_of(self.machines[0].instance_type),
             scratch=self.folder.scratch(host),
         )
 

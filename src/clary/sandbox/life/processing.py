@@ -27,22 +27,6 @@ class ProcessingContract(Contract):
     """One processing job's containers."""
 
     @property
-    def _cluster(self) -> Mapping[str, Any]:
-        cluster: Mapping[str, Any] = self.request["ProcessingResources"]["ClusterConfig"]
-        return cluster
-
-    @property
-    def instance_count(self) -> int:
-        """Hosts of all groups together."""
-        return max(1, int(self._cluster.get("InstanceCount") or 1))
-
-    @property
-    def instance_type(self) -> str:
-        """The type of the first group; fallbacks are not needed here."""
-        preferred = self._cluster.get("InstancePreferences") or [{}]
-        return str(self._cluster.get("InstanceType") or preferred[0].get("InstanceType", ""))
-
-    @property
     def isolated(self) -> bool:
         """EnableNetworkIsolation."""
         return bool(self.request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False))

@@ -19,38 +19,12 @@ if TYPE_CHECKING:
     from clary.sandbox.model import ContainerSpec
 
 _DAY = 86_400.0
-_GROUP = "homogeneousCluster"
 _FAILURE_CHARACTERS = 1024
 _FAILURE_BYTES = 4 * _FAILURE_CHARACTERS
 
 
 class TrainingContract(Contract):
     """One training job's containers."""
-
-    @property
-    def _resources(self) -> Mapping[str, Any]:
-        resources: Mapping[str, Any] = self.request.get("ResourceConfig", {})
-        return resources
-
-    @property
-    def _groups(self) -> list[tuple[str, str, int]]:
-        """Return (name, instance type, count) of every group of machines."""
-        groups = self._resources.get("InstanceGroups")
-        if groups:
-            return [(one["InstanceGroupName"], one["InstanceType"], int(one["InstanceCount"])) for one in groups]
-        preferred = self._resources.get("InstancePreferences") or [{}]
-        kind = self._resources.get("InstanceType") or preferred[0].get("InstanceType", "")
-        return [(_GROUP, kind, int(self._resources.get("InstanceCount") or 1))]
-
-    @property
-    def instance_count(self) -> int:
-        """Hosts of all groups together."""
-        return max(1, sum(count for _, _, count in self._groups))
-
-    @property
-    def instance_type(self) -> str:
-        """The type of the first group; fallbacks are not needed here."""
-        return self._groups[0][1]
 
     @property
     def isolated(self) -> bool:
@@ -117,10 +91,14 @@ class TrainingContract(Contract):
             write_json(config / "checkpointconfig.json", {"LocalPath": local})
 
     def _resource_config(self, host: str) -> dict[str, Any]:
-        numbered = iter(f"algo-{number + 1}" for number in range(self.instance_count))
+        numbered = iter(f"algo-{number + 1}" for number in range(len(self.hosts)))
         groups = [
-            {"instance_group_name": name, "instance_type": kind, "hosts": sorted(next(numbered) for _ in range(count))}
-            for name, kind, count in self._groups
+            {
+                "instance_group_name": group.group,
+                "instance_type": group.instance_type,
+                "hosts": sorted(next(numbered) for _ in range(group.count)),
+            }
+            for group in self.machines
         ]
         mine = next(group for group in groups if host in group["hosts"])
         return {
