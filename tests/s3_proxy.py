@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 FAULTS = ("lose reply", "409", "503", "500", "reset", "cut reply")
-"""``lose reply``: the request is carried out, then the connection is closed. The others, ``cut reply`` apart, do nothing."""
+"""``lose reply`` and ``cut reply`` carry the request out and break the connection; the others do nothing."""
 _BODIES = {
     "409": ("ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation."),
     "503": ("SlowDown", "Please reduce your request rate."),
+    "403": ("AccessDenied", "Access Denied"),
     "500": ("InternalError", "We encountered an internal error. Please try again."),
 }
 

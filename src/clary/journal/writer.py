@@ -228,6 +228,13 @@ class Journal:
                 next_step="Check the pointer of the job, and that the bucket is the one the run was submitted to.",
                 retry=Retry.NO,
             )
+        if self.attempt not in state.attempts:
+            raise JournalError(
+                "journal.no_such_attempt",
+                f"The record of this run holds no claim of an attempt {self.attempt}.",
+                next_step="Resume the run: clary runs resume RUN, which claims an attempt before it starts a job.",
+                retry=Retry.NO,
+            )
         latest = state.attempt
         if latest is not None and latest.number > self.attempt:
             raise Fenced(f"attempt {latest.number} has taken over from attempt {self.attempt}")

@@ -175,6 +175,8 @@ class S3Store:
         except (exceptions.BaseError, OSError) as error:
             if _NO_BUCKET in str(error):  # a listing says so in a general error
                 raise self._no_bucket() from error
+            if _status(str(error)) in (401, 403):  # likewise
+                raise _denied(action, self.url(key), str(error)) from error
             raise _failed(action, self.url(key), str(error)) from error
 
     def _no_bucket(self) -> NotFoundError:
@@ -205,7 +207,7 @@ def _denied(action: str, url: str, text: str) -> ClaryError:
 
 
 def _failed(action: str, url: str, text: str) -> ClaryError:
-    if "SlowDown" in text or "503" in text:
+    if "SlowDown" in text or _status(text) == 503:
         return ThrottledError("aws.throttled", f"S3 asks for less ({action} on {url}).", next_step="Try again shortly.")
     if "error sending request" in text:
         return AwsError(
@@ -221,6 +223,12 @@ def _failed(action: str, url: str, text: str) -> ClaryError:
         retry=Retry.LATER,
         details={"reason": text[:2000]},
     )
+
+
+def _status(text: str) -> int | None:
+    """Return the HTTP status in the client's message."""
+    found = re.search(r"status code: (\d{3})", text)
+    return int(found.group(1)) if found else None
 
 
 def _address(text: str) -> str:

@@ -9,17 +9,18 @@ import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clary.engine import failure
 from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
-from clary.errors import ClaryError, ConfigError, JournalError, StopRequested
+from clary.errors import ClaryError, ConfigError, JournalError, Retry, StopRequested
 from clary.journal.log import ObjectLog
 from clary.runtime import failurefile, loading
 from clary.runtime.heartbeat import Heartbeat
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
     from clary.engine.attempt import Body
@@ -41,7 +42,7 @@ def run_job(opt_ml: Path, fault_log: int = -1) -> int:
             print("clary: the first host runs the flow; this one has nothing to do.")
             return 0
         return _finish(opt_ml, _run(opt_ml))
-    except StopRequested:
+    except (StopRequested, KeyboardInterrupt):
         return EXIT_STOPPED
     except ClaryError as error:
         return _give_up(opt_ml, error)
@@ -49,7 +50,7 @@ def run_job(opt_ml: Path, fault_log: int = -1) -> int:
 
 def _run(opt_ml: Path) -> Outcome:
     pointer = Pointer.parse(_variable(RUN_VARIABLE))
-    attempt = int(_variable(ATTEMPT_VARIABLE))
+    attempt = _attempt_number(_variable(ATTEMPT_VARIABLE))
     store = pointer.open_store()
     heartbeats: list[Heartbeat] = []
 
@@ -123,11 +124,13 @@ def _finish(opt_ml: Path, outcome: Outcome) -> int:
 
 def _give_up(opt_ml: Path, error: ClaryError) -> int:
     print(f"clary: {error}", file=sys.stderr)
-    cause = "permission" if error.code.startswith("aws.") else "internal"
+    cause = failure.cause_of(error)
+    if cause == "user_code":
+        cause = "internal"  # the user's code has not been reached
     failurefile.write(
         opt_ml, failurefile.compose(cause, f"{error.summary} Next step: {error.next_step} [{error.code}]")
     )
-    return EXIT_TRY_AGAIN if isinstance(error, JournalError) else EXIT_FAILED
+    return EXIT_FAILED if error.retry is Retry.NO else EXIT_TRY_AGAIN
 
 
 def _is_first_host(opt_ml: Path) -> bool:
@@ -141,6 +144,17 @@ def _is_first_host(opt_ml: Path) -> bool:
 def _stop(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the orderly stop must not be interrupted
     raise StopRequested("the platform asked the job to stop (SIGTERM)")
+
+
+def _attempt_number(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(
+            "job.bad_pointer",
+            f"{ATTEMPT_VARIABLE} holds no number: {text[:200]!r}.",
+            next_step=f"Jobs of Clary are made by Clary, which sets {ATTEMPT_VARIABLE}; do not set it by hand.",
+            field=ATTEMPT_VARIABLE,
+        )
+    return int(text)
 
 
 def _variable(name: str) -> str:

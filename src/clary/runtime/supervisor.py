@@ -35,6 +35,7 @@ def supervise(opt_ml: Path = OPT_ML) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # the container's own streams
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     fault_log = os.memfd_create("clary-faults") if hasattr(os, "memfd_create") else -1
+    kills_before = memory.kills()
     child = os.fork()
     if child == 0:
         _be_the_child(opt_ml, fault_log)
@@ -43,7 +44,7 @@ def supervise(opt_ml: Path = OPT_ML) -> int:
     if os.WIFEXITED(status):
         return os.WEXITSTATUS(status)
     number = os.WTERMSIG(status)
-    cause, summary = _explain(number)
+    cause, summary = _explain(number, kills_before)
     frames = _faulting_frames(fault_log)
     sys.stderr.write("\n".join([f"clary: {summary}", *frames]) + "\n")
     failurefile.write(opt_ml, failurefile.compose(cause, summary, frames))
@@ -60,8 +61,11 @@ def _be_the_child(opt_ml: Path, fault_log: int) -> None:
         traceback.print_exc()
         failurefile.write(opt_ml, failurefile.compose("internal", f"{type(error).__name__}: {error}"))
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):  # nobody reads it any more, or the user's code has closed it
+                pass
         os._exit(code)
 
 
@@ -85,14 +89,14 @@ def _wait_for(child: int) -> int:
             return status
 
 
-def _explain(number: int) -> tuple[str, str]:
+def _explain(number: int, kills_before: int | None) -> tuple[str, str]:
     if number in _NATIVE:
         return "user_code", f"The process ended with {signal.Signals(number).name}: {_NATIVE[signal.Signals(number)]}."
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     used = f"its peak was {memory.readable(peak)}" + (
         f" of {memory.readable(limit)}" if (limit := memory.limit()) else ""
     )
-    if number == signal.SIGKILL and memory.exhausted(peak):
+    if number == signal.SIGKILL and memory.exhausted(peak, kills_before):
         return "out_of_memory", f"The process was killed for want of memory (SIGKILL); {used}."
     return "interrupted", f"The process was killed by {signal.Signals(number).name} from outside; {used}."
 

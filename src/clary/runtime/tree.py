@@ -14,13 +14,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.code.archive import content_digest, tree_digest
 from clary.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CLIENT = "obstore"
 """The object-store client: the one package of others in the job."""

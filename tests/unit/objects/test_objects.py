@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clary.errors import AwsError, ClaryError, NotFoundError, UsageError
+from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, UsageError
 from clary.objects import ObjectStore, open_store
 from clary.objects import s3 as s3_module
 from clary.objects.folder import FolderStore
@@ -160,3 +160,21 @@ def test_nothing_answers(unused_tcp_port: int) -> None:
         store.get("k")
     assert caught.value.code == "aws.unreachable"
     assert str(unused_tcp_port) in caught.value.summary
+
+
+def test_a_refusal_names_the_right_that_is_missing(s3: S3) -> None:
+    store = s3.store()
+    ways: dict[str, Any] = {
+        "s3:GetObject": lambda: store.get("k"),
+        "s3:PutObject": lambda: store.create("k", b""),
+        "s3:ListBucket": lambda: list(store.keys("runs")),
+    }
+    s3.plan.fault = lambda _method, _path, _before: "403"
+    try:
+        for right, way in ways.items():
+            with pytest.raises(PermissionDeniedError) as caught:
+                way()
+            assert caught.value.code == "aws.access_denied"
+            assert caught.value.details["action"] == right
+    finally:
+        s3.plan.fault = lambda _method, _path, _before: None
