@@ -81,17 +81,22 @@ def save(name: str, value: Any) -> str:
 
 
 def load(name: str) -> Any:
-    """Return the value that this run has kept by that name; raises NotFoundError (``artifact.not_found``)."""
-    execution = _scope("load()").execution
+    """Return the value that this run has kept by that name; raises NotFoundError (``artifact.not_found``).
+
+    Which value that was is recorded, so that a replay finds the same, whatever has been kept since.
+    """
+    scope = _scope("load()")
+    execution = scope.execution
     saved = execution.journal.state.saved
-    if name not in saved:
+    kept = execution.recorded_value(f"~load:{name}", scope, lambda: saved[name]["value"] if name in saved else None)
+    if kept is None:
         raise NotFoundError(
             "artifact.not_found",
             f"This run has kept nothing by the name “{name}”.",
             next_step=f"It has: {', '.join(sorted(saved)) or 'nothing yet'}.",
             field="name",
         )
-    return decode(saved[name]["value"], execution.store)
+    return decode(kept, execution.store)
 
 
 def log(**values: Any) -> None:

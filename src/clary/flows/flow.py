@@ -105,7 +105,15 @@ class Flow(Generic[P, R]):
                 f"The flow {self.name} takes {len(names)} inputs, not {len(args)}.",
                 next_step=f"Its inputs are: {', '.join(names) or 'none'}.",
             )
-        return self.bind({**dict(zip(names, args, strict=False)), **kwargs})
+        given = dict(zip(names, args, strict=False))
+        for name in given.keys() & kwargs.keys():
+            raise UsageError(
+                "flow.input_twice",
+                f"The input “{name}” of the flow {self.name} is given twice.",
+                next_step="Give it by its place or by its name, not both.",
+                field=name,
+            )
+        return self.bind({**given, **kwargs})
 
     def _start(self, inputs: dict[str, Any], *, stack: str | None) -> RunHandle[R]:
         service = importlib.import_module(_SERVICE)

@@ -1,0 +1,113 @@
+"""The digest of a function's own source: what changes it and what does not, and when it is taken."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import textwrap
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clary import checkpoint
+from clary.engine.source import file_lines, source_digest, token_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = """
+@checkpoint
+def step(a, b=1):
+    if a:
+        return "text # not a comment"
+    return b
+"""
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        BASE.replace("if a:", "if a:  # why"),
+        BASE.replace("def step", "# before\ndef step"),
+        BASE.replace("    if a:", "\n\n    if a:\n"),
+        textwrap.indent(BASE, "    "),
+        BASE.replace("a, b=1", "a,   b = 1"),
+        BASE.replace('"\n    return b', '"  \n    return b   '),
+    ],
+)
+def test_comments_blank_lines_and_spaces_change_nothing(same: str) -> None:
+    assert token_digest(same) == token_digest(BASE)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        BASE.replace("b=1", "b=2"),
+        BASE.replace("not a comment", "not a remark"),
+        BASE.replace("    return b\n", "        return b\n"),
+        BASE.replace("@checkpoint", "@checkpoint(name='x')"),
+        BASE.replace("return b", "return  -b"),
+    ],
+)
+def test_tokens_and_blocks_change_it(other: str) -> None:
+    assert token_digest(other) != token_digest(BASE)
+
+
+def test_text_that_is_no_python_still_has_a_digest() -> None:
+    assert token_digest("def (") != token_digest("def ((")
+
+
+def test_the_source_is_that_of_the_moment_of_import(tmp_path: Path) -> None:
+    """A file that is edited while its flow runs does not change what is said to have run."""
+    path = tmp_path / "edited_of_test.py"
+    path.write_text("from clary import checkpoint\n@checkpoint\ndef step(a):\n    return a\n")
+    spec = importlib.util.spec_from_file_location("edited_of_test", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path.write_text("from clary import checkpoint\n# moved\n\n@checkpoint\ndef step(a):\n    return -a\n")
+    assert module.step.source == token_digest("@checkpoint\ndef step(a):\n    return a\n")
+
+
+def test_functions_without_a_file_are_known_by_their_compiled_form() -> None:
+    def made(text: str) -> Any:
+        space: dict[str, Any] = {}
+        exec(text, space)
+        return space["f"]
+
+    one, again, other, inner = (
+        made(text)
+        for text in (
+            "def f(a): return [x + 1 for x in a]",
+            "\n\ndef f(a): return [x + 1 for x in a]",
+            "def f(a): return [x + 2 for x in a]",
+            "def f(a): return [x - 1 for x in a]",
+        )
+    )
+    assert file_lines(one) == []
+    digests = [source_digest(function, []) for function in (one, again, other, inner)]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    assert source_digest(len, file_lines(len)) == source_digest(len, [])
+
+
+def test_the_function_behind_other_decorators_counts() -> None:
+    def decorated(function: Any) -> Any:
+        @wraps(function)
+        def inner(*args: Any) -> Any:
+            return function(*args)
+
+        return inner
+
+    @decorated
+    def plus(a: int) -> int:
+        return a + 1
+
+    @decorated
+    def minus(a: int) -> int:
+        return a - 1
+
+    assert checkpoint(plus).source != checkpoint(minus).source
+    assert sys.version_info >= (3, 11)
