@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clary.errors import ConfigError
+from clary.errors import ConfigError, nearest
 
 DEFAULT_STACK = "local"
 
@@ -162,14 +162,12 @@ def _refuse_unknown(path: Path, table: dict[str, Any]) -> None:
     unknown = [key for key in table if key not in PROJECT_SETTINGS]
     if not unknown:
         return
-    import difflib
-
-    nearest = difflib.get_close_matches(unknown[0], PROJECT_SETTINGS, n=1)
+    meant = nearest(unknown[0], PROJECT_SETTINGS)
     known = ", ".join(PROJECT_SETTINGS)
     raise ConfigError(
         "config.unknown_key",
         f"[tool.clary] in {path} has the key {unknown[0]!r}, which nothing reads.",
-        next_step=f"Did you mean {nearest[0]!r}?" if nearest else f"Take it out; the keys are: {known}.",
+        next_step=f"Did you mean {meant!r}?" if meant else f"Take it out; the keys are: {known}.",
         field=f"tool.clary.{unknown[0]}",
     )
 

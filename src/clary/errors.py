@@ -34,6 +34,7 @@ This module runs inside the job: it imports nothing outside the standard library
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -193,3 +194,15 @@ class Fenced(Interruption):
 
 class StopRequested(Interruption):
     """Somebody asked this run to stop."""
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known word that was probably meant, for the next step of an error; None when none is near.
+
+    ``cutoff`` is how alike they must be, from 0 to 1, whatever the case of their letters.
+    """
+    import difflib  # only a mistake pays for it
+
+    by_folded = {entry.casefold(): entry for entry in known}
+    close = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=cutoff)
+    return by_folded[close[0]] if close else None

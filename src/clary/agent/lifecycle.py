@@ -46,8 +46,6 @@ _QUOTA_PAUSE = 5.0
 _TAIL = 60
 """Lines of the log that are looked at when a job left no reason."""
 _NO_REASON = re.compile(r"\s*AlgorithmError:\s*(,\s*exit code:.*)?", re.DOTALL)
-# The request may have been carried out all the same: whoever looks next finds the job, or sends the request again.
-_UNCERTAIN = frozenset({"aws.unreachable", "aws.no_reply", "aws.service_error"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
                 observer.note(f"Waiting for quota. {error.summary}")
             time.sleep(pause)
         except ClaryError as error:
-            if error.code in _UNCERTAIN:
+            if error.code in jobs.UNCERTAIN:  # whoever looks next finds the job, or sends the request again
                 raise _unsure(state, error) from error
             _record_refusal(log, state, attempt, error)
             break
@@ -299,8 +297,8 @@ def _unsure(state: RunState, error: ClaryError) -> ClaryError:
     return AwsError(
         error.code,
         f"{error.summary.rstrip('.')}; whether the job of run {state.run} was made is not known.",
-        next_step=f"Look at the run when AWS answers again, which settles it: clary runs show {state.run}. "
-        f"To give it up: clary runs stop {state.run}.",
+        next_step=f"Run `clary runs show {state.run}` when AWS answers again, which settles it; to give the run up, "
+        f"`clary runs stop {state.run}`.",
         retry=error.retry,
         details={**error.details, "run": state.run},
     )

@@ -75,7 +75,7 @@ def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer:
         def claim(now: RunState) -> list[Record]:
             refuse_completed(now)
             number = max(now.attempts, default=0)
-            before = [] if now.settled else [_interrupted(number, _DIED)]
+            before = [] if now.settled else [_interrupted(run, number, _DIED)]
             return [*before, records.attempt(number + 1, job=None, request=None, spec=spec, on_change=on_change)]
 
         with place.log(run) as log:
@@ -94,7 +94,7 @@ def mark_dead(place: Place, run: str) -> RunState:
     def ended(now: RunState) -> list[Record] | None:
         if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).held():
             return None
-        return [_interrupted(now.attempt.number, _DIED)]
+        return [_interrupted(run, now.attempt.number, _DIED)]
 
     with place.log(run) as log:
         append(log, state, ended)
@@ -127,7 +127,7 @@ def is_live(run: str) -> ConflictError:
     return ConflictError(
         "run.is_live",
         f"Run {run} is under way.",
-        next_step=f"Follow it: clary runs logs {run} -f. To begin anew from its record, stop it first.",
+        next_step=f"Follow it with `clary runs logs {run} -f`. To begin anew from its record, stop it first.",
         field="run",
         details={"run": run},
     )
@@ -139,7 +139,7 @@ def refuse_completed(state: RunState) -> None:
         raise ConflictError(
             "run.is_completed",
             f"Run {state.run} is completed: there is nothing left to go on with.",
-            next_step=f"See it: clary runs show {state.run}. Start another: clary run.",
+            next_step=f"See it with `clary runs show {state.run}`, or start another with `clary run`.",
             field="run",
         )
 
@@ -183,17 +183,17 @@ def _closed(log: Log, state: RunState, attempt: int, outcome: Outcome) -> RunSta
     def ended(now: RunState) -> list[Record] | None:
         if now.settled or outcome.status != "interrupted":
             return None
-        return [_interrupted(attempt, f"{outcome.error}.")]
+        return [_interrupted(now.run, attempt, f"{outcome.error}.")]
 
     append(log, state, ended)
     return state
 
 
-def _interrupted(attempt: int, summary: str) -> Record:
+def _interrupted(run: str, attempt: int, summary: str) -> Record:
     failure = {
         "cause": "interrupted",
         "summary": summary,
-        "next_step": "Go on where it was: clary runs resume. Recorded checkpoints do not run again.",
+        "next_step": f"Go on where it was with `clary runs resume {run}`. Recorded checkpoints do not run again.",
         "retry": "yes",
     }
     return records.attempt_ended(attempt, "interrupted", failure)

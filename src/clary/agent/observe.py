@@ -76,7 +76,7 @@ class _Watch:
         self.state = fold(log.read())
         if self.state.status == "absent":
             raise place.no_run(run)
-        self._observer = observer
+        self.observer = observer
         self._told = self.state.seq
         self._seen: Seen | None = None
         self._phases: set[tuple[int, str, float | None]] = set()
@@ -158,7 +158,7 @@ class _Watch:
             if self.place.local:
                 self._seen = lifecycle.advance(self.place, self.run)
             else:
-                self._seen = lifecycle.step(self.place, self.log, self.state, self._observer)
+                self._seen = lifecycle.step(self.place, self.log, self.state, self.observer)
         self.read()
         self._tell_phases()
         self._look_pause = min(self._look_pause * 1.25, DESCRIBE_LONGEST)
@@ -174,8 +174,8 @@ class _Watch:
             since = self._trouble_since = self._trouble_since or now
             if error.retry is Retry.NO or now - since > OUTAGE_PATIENCE:
                 raise
-            if since == now and self._observer is not None and not isinstance(error, ThrottledError):
-                self._observer.note(f"{error.summary} Trying again.")
+            if since == now and self.observer is not None and not isinstance(error, ThrottledError):
+                self.observer.note(f"{error.summary} Trying again.")
         else:
             self._trouble_since = None
 
@@ -185,21 +185,21 @@ class _Watch:
                 self._tell_call({**record, "attempt": entry["attempt"]})
 
     def _tell_call(self, record: records.Record) -> None:
-        if self._observer is not None:
-            self._observer.call(call_view(record, self.place.store))
+        if self.observer is not None:
+            self.observer.call(call_view(record, self.place.store))
 
     def _tell_phases(self) -> None:
         job = self._seen.job if self._seen is not None else None
-        if self._observer is None or job is None:
+        if self.observer is None or job is None:
             return
         for phase in phase_views(lifecycle.job_record(job)):
             key = (self.attempt, phase.name, phase.started)
             if key not in self._phases:
                 self._phases.add(key)
                 self._look_pause = DESCRIBE_SECONDS
-                self._observer.phase(self.attempt, phase)
+                self.observer.phase(self.attempt, phase)
             elif "capacity" in phase.message and phase.message not in self._messages:
-                self._observer.note(phase.message)
+                self.observer.note(phase.message)
             self._messages.add(phase.message)
 
 
@@ -209,14 +209,14 @@ def _follow_job(watch: _Watch) -> None:
     while not watch.may_have_output and not watch.over and watch.attempt == number:
         watch.pause(LOG_SECONDS)
     for host, moment, text in _tail(watch, number, follow=True):
-        if watch._observer is not None:
-            watch._observer.log(host, moment, text)
+        if watch.observer is not None:
+            watch.observer.log(host, moment, text)
 
 
 def _follow_output(watch: _Watch) -> None:
     for host, moment, text in _local_lines(watch, follow=True):
-        if watch._observer is not None:
-            watch._observer.log(host, moment, text)
+        if watch.observer is not None:
+            watch.observer.log(host, moment, text)
 
 
 def _job_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:

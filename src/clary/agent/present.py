@@ -45,7 +45,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         ended=state.ended_at,
         inputs={name: preview(value) for name, value in state.inputs.items()},
         result=None if state.output is None else preview(state.output),
-        failure=None if state.failure is None or not state.settled else failure_view(state.failure),
+        failure=None if state.failure is None or not state.settled else failure_view(state.run, state.failure),
         attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
         calls=tuple(call_view(record, store) for record in state.calls.values()),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
@@ -69,7 +69,7 @@ def call_view(record: Record, store: ObjectStore, *, attempt: int | None = None)
     )
 
 
-def failure_view(failure: Record) -> FailureView:
+def failure_view(run: str, failure: Record) -> FailureView:
     """Return the view of a failure: the flow's own record of it, or what an observer made of a job's end."""
     cause = failure.get("cause", "internal")
     if "error" in failure:
@@ -78,14 +78,14 @@ def failure_view(failure: Record) -> FailureView:
             cause=cause,
             summary=f"{error['type']}: {error['message']}",
             next_step=error.get("next_step")
-            or "Mend the code, then go on where the run was: clary runs resume. Recorded checkpoints do not run again.",
+            or f"Mend the code, then go on with `clary runs resume {run}`. Recorded checkpoints do not run again.",
             retry=_RETRY.get(cause, "yes"),
             frames=tuple(error.get("frames", ())),
         )
     return FailureView(
         cause=cause,
         summary=failure.get("summary", "The run ended without saying why."),
-        next_step=failure.get("next_step", "Go on where it was: clary runs resume."),
+        next_step=failure.get("next_step", f"Go on where it was with `clary runs resume {run}`."),
         retry=str(failure.get("retry", _RETRY.get(cause, "yes"))),
         frames=tuple(failure.get("frames", ())),
         exit_code=failure.get("exit_code"),

@@ -13,8 +13,7 @@ from clary.agent.place import Place, place_of
 from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
 from clary.code.project import find_project
-from clary.errors import ConflictError, NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
-from clary.stacks.model import LOCAL, Stack
+from clary.errors import NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
 from clary.stacks.service import resolve
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from clary.agent.views import Observer, RunView
     from clary.journal.state import RunState
+    from clary.stacks.model import Stack
 
 __all__ = [
     "FlowTarget",
@@ -46,8 +46,6 @@ def choose_stack(explicit: str | None = None, flow: str | None = None) -> Stack:
 
     Raises NotFoundError (``stack.not_found``).
     """
-    if explicit == LOCAL:
-        return resolve(LOCAL)
     return resolve(explicit, flow)
 
 
@@ -146,7 +144,7 @@ def wait(stack: Stack, run_id: str, timeout: float | None = None) -> RunView:
         raise RunTimeoutError(
             "run.wait_timeout",
             f"Run {run_id} has not ended within {timeout:g} seconds; it goes on.",
-            next_step=f"Wait again: clary runs wait {run_id}. See what it does: clary runs logs {run_id} -f.",
+            next_step=f"Wait again with `clary runs wait {run_id}`, or follow it with `clary runs logs {run_id} -f`.",
         )
     return catalog.remember(ended)
 
@@ -179,10 +177,10 @@ def _failure_of(place: Place, state: RunState) -> BaseException:
         return RunStoppedError(
             "run.stopped",
             f"Run {state.run} was stopped.",
-            next_step=f"Go on where it was: clary runs resume {state.run}.",
+            next_step=f"Go on where it was with `clary runs resume {state.run}`.",
             details={"run": state.run},
         )
-    shown = failure_view(state.failure or {})
+    shown = failure_view(state.run, state.failure or {})
     error = RunFailedError(
         f"run.{state.status}",
         f"Run {state.run} {state.status.replace('_', ' ')}: {shown.summary}",
@@ -215,7 +213,7 @@ def _target(place: Place, state: RunState) -> FlowTarget | None:
         raise
 
 
-def _no_project(state: RunState) -> NotFoundError | ConflictError:
+def _no_project(state: RunState) -> NotFoundError:
     named = state.spec["flow"]
     return NotFoundError(
         "run.project_not_found",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.code.project import Project, find_project
-from clary.errors import ClaryError, UsageError
+from clary.errors import ClaryError, UsageError, nearest
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -99,9 +98,9 @@ def _loaded(project: Project, spec: Record) -> FlowTarget:
 def _existing_file(file: Path) -> Path:
     if file.is_file():
         return file
-    near = difflib.get_close_matches(file.name, [path.name for path in _python_files(file.parent)], 1)
-    if near:
-        step = f"Did you mean {file.with_name(near[0])}?"
+    meant = nearest(file.name, [path.name for path in _python_files(file.parent)])
+    if meant:
+        step = f"Did you mean {file.with_name(meant)}?"
     elif file.is_dir():
         step = "That is a folder: name the file in it that holds the flow."
     else:
@@ -182,11 +181,11 @@ def _no_flow(where: str, module: ModuleType, name: str, found: Any) -> UsageErro
         step = f"Decorate it with @flow. {listed}" if callable(found) else listed
         summary = f"{name} in {where} is a {type(found).__name__}, not a flow."
         return UsageError("target.not_a_flow", summary, next_step=step, field="target", details={"flows": flows})
-    near = difflib.get_close_matches(name, flows, 1)
+    meant = nearest(name, flows)
     return UsageError(
         "target.flow_not_found",
         f"{where} has no flow {name!r}.",
-        next_step=f"Did you mean {near[0]!r}? {listed}" if near else listed,
+        next_step=f"Did you mean {meant!r}? {listed}" if meant else listed,
         field="target",
         details={"flows": flows},
     )

@@ -6,7 +6,7 @@ test compares it with the command.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
@@ -14,7 +14,7 @@ from typing import Any, cast
 import click
 
 from clary.cli.state import State
-from clary.errors import UsageError
+from clary.errors import UsageError, nearest
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -136,14 +136,6 @@ class Group(click.Group):
 def command_name(ctx: click.Context) -> str:
     """Return the command of a context as the JSON output names it: canonical, without ``clary``."""
     return ctx.command_path.partition(" ")[2]
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant, or None."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return found[0] if found else None
 
 
 def _take_output(ctx: click.Context, _param: click.Parameter, value: str) -> None:

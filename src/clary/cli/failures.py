@@ -71,7 +71,11 @@ def unexpected(error: Exception) -> ClaryError:
 def _name_the_sandbox(error: ClaryError) -> None:
     """Say how to start the sandbox when nothing answers on this machine: only the command line knows of it."""
     endpoint = str(error.details.get("endpoint") or "")
-    if error.code == "aws.unreachable" and endpoint.startswith(("http://127.0.0.1:", "http://localhost:")):
+    if error.code != "aws.unreachable":
+        return
+    from clary.sagemaker.translation import is_loopback
+
+    if is_loopback(endpoint):
         error.next_step = f"If {endpoint} is the sandbox, run `clary sandbox start --detach`. Else: {error.next_step}"
 
 

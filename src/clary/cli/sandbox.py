@@ -13,9 +13,9 @@ import click
 from clary import config
 from clary.cli import format as human
 from clary.cli import output, state
-from clary.cli.commands import Group, nearest
+from clary.cli.commands import Group
 from clary.cli.output import say
-from clary.errors import SandboxError, UsageError
+from clary.errors import SandboxError, UsageError, nearest
 from clary.files import write_whole
 from clary.sandbox import api
 from clary.stacks import rules, service

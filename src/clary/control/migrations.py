@@ -31,7 +31,6 @@ STEPS: tuple[tuple[str, ...], ...] = (
             view TEXT NOT NULL
         )
         """,
-        "CREATE INDEX runs_by_stack ON runs (stack, created)",
         """
         CREATE TABLE projects (
             run TEXT PRIMARY KEY,

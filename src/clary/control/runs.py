@@ -52,33 +52,6 @@ def get(connection: Connection, run: str) -> RunRow | None:
     return None if found is None else _row(found)
 
 
-def matching(connection: Connection, prefix: str, *, stack: str | None = None) -> list[RunRow]:
-    """Return the runs whose id begins with ``prefix`` (any case), newest first; of one stack, if it is named."""
-    found = connection.execute(
-        "SELECT * FROM runs WHERE substr(id, 1, length(:prefix)) = :prefix AND (:stack = '' OR stack = :stack) "
-        "ORDER BY created DESC, id DESC",
-        {"prefix": prefix.upper(), "stack": stack or ""},
-    )
-    return [_row(row) for row in found.fetchall()]
-
-
-def newest(
-    connection: Connection, *, stack: str | None = None, status: str | None = None, limit: int = 20
-) -> list[RunRow]:
-    """Return up to ``limit`` runs, newest first; of one stack and in one state, if they are named."""
-    found = connection.execute(
-        "SELECT * FROM runs WHERE (:stack = '' OR stack = :stack) AND (:status = '' OR status = :status) "
-        "ORDER BY created DESC, id DESC LIMIT :limit",
-        {"stack": stack or "", "status": status or "", "limit": limit},
-    )
-    return [_row(row) for row in found.fetchall()]
-
-
-def forget(connection: Connection, run: str) -> None:
-    """Drop a run from the cache; what its artifact store holds is untouched."""
-    connection.execute("DELETE FROM runs WHERE id = :id", {"id": run})
-
-
 def _row(found: Any) -> RunRow:
     return RunRow(
         id=str(found["id"]),

@@ -23,8 +23,3 @@ def put(connection: Connection, name: str, value: str) -> None:
         "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         {"name": name, "value": value},
     )
-
-
-def remove(connection: Connection, name: str) -> None:
-    """Forget a saved value; one that is not there is no error."""
-    connection.execute("DELETE FROM settings WHERE name = :name", {"name": name})

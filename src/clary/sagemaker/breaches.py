@@ -9,12 +9,12 @@ Members of an enum that are not in the model:
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from clary.errors import nearest
 from clary.sagemaker.findings import Finding, Kind, Severity, shown
 from clary.sagemaker.hints import length_hint, pattern_in_words
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 WRITTEN_AGAINST = (1, 44, 5)
 """The newest botocore whose model was compared field by field when these rules were written."""
+
+NEAR = 0.75
+"""How alike a near miss and the known word are: a word that is less so may be one that the model does not have yet."""
 
 _INSTANCE_TYPE = re.compile(r"ml\.[a-z][a-z0-9-]*\.[a-z0-9][a-z0-9-]*")
 _UNITS = {"string": ("character", "characters"), "list": ("item", "items"), "map": ("entry", "entries")}
@@ -115,7 +118,7 @@ def wrong_type(place: Place, value: Any, words: str) -> Finding:
 
 def unknown_member(place: Place, known: Sequence[str]) -> Finding:
     """Return the finding for a member that is not in the model: the service would ignore it, botocore refuses it."""
-    near = nearest(place.name, known)
+    near = nearest(place.name, known, cutoff=NEAR)
     return Finding(
         path=place.path,
         value="(unknown member)",
@@ -186,7 +189,7 @@ def wrong_pattern(place: Place, value: str, pattern: str) -> Finding:
 
 def not_in_enum(place: Place, value: str, known: Sequence[str]) -> Finding:
     """Return the finding for a value that is not in the model's enum; the rule is in this module's text."""
-    near = nearest(value, known)
+    near = nearest(value, known, cutoff=NEAR)
     if all(entry.startswith("ml.") for entry in known):
         severity, limit, next_step = _instance_type(value, near)
     else:
@@ -212,10 +215,3 @@ def _instance_type(value: str, near: str | None) -> tuple[Severity, str, str]:
         limit = "an instance type that the installed botocore knows"
         return Severity.WARNING, limit, f"{meant} If the type is newer than the installed boto3, nothing need be done."
     return Severity.ERROR, "ml.<family>.<size>, such as ml.m5.xlarge", meant
-
-
-def nearest(word: str, known: Sequence[str]) -> str | None:
-    """Return the known word that ``word`` most likely stands for, or None."""
-    by_folded = {entry.casefold(): entry for entry in known}
-    close = difflib.get_close_matches(word.casefold(), list(by_folded), n=1, cutoff=0.75)
-    return by_folded[close[0]] if close else None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 DEADLINE = 120.0
 """Seconds for which ``create`` goes on trying while AWS throttles or loses its replies."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 20.0
-# After these the request may have been carried out all the same.
-_UNCERTAIN = frozenset({"aws.unreachable", "aws.no_reply", "aws.service_error"})
+UNCERTAIN = frozenset({"aws.unreachable", "aws.no_reply", "aws.service_error"})
+"""Codes of errors after which a request may have been carried out all the same."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def create(
             with aws.call("CreateTrainingJob", resource=f"the training job {name}") as client:
                 return str(client.create_training_job(**request)["TrainingJobArn"])
         except (ConflictError, AwsError) as error:
-            if isinstance(error, ConflictError) or error.code in _UNCERTAIN:
+            if isinstance(error, ConflictError) or error.code in UNCERTAIN:
                 found = _look(aws, name, error)
                 if found is not None:
                     return _adopted(found, pointer)

@@ -89,12 +89,6 @@ class Aws:
             )
         return str(region)
 
-    @property
-    def partition(self) -> str:
-        """The partition of the region: ``aws``, ``aws-cn``, ``aws-us-gov``…"""
-        with aws_errors("sts:*"):
-            return str(self._boto3().get_partition_for_region(self.region))
-
     def caller_account(self) -> str:
         """Return the 12 digits of the account that the credentials belong to. One call to STS, then remembered."""
         if self._account is None:

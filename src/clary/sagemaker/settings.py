@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import reduce
 from typing import Any, ClassVar
 
-from clary.errors import ValidationError
+from clary.errors import ValidationError, nearest
 
 DEFAULT_MAX_RUNTIME = 4 * 3600
 """Seconds; the service's own default is a day, which is dear for a job that hangs."""
@@ -98,8 +98,6 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_unknown(values: Mapping[str, Any]) -> None:
-    from clary.sagemaker.breaches import nearest
-
     known = [known.name for known in fields(JobSettings)]
     for name in values:
         if name not in known:

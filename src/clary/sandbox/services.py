@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.logs import PROCESSING_GROUP, TRAINING_GROUP
 from clary.sandbox.joblogs import StreamSink
 from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
 from clary.sandbox.operations.context import Caller
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 CREDENTIALS_SECONDS = 3600
 """How long a job's credentials are good, in real time, since the SDK in the container lives in real time."""
 
-LOG_GROUPS = {JobKind.TRAINING: "/aws/sagemaker/TrainingJobs", JobKind.PROCESSING: "/aws/sagemaker/ProcessingJobs"}
+LOG_GROUPS = {JobKind.TRAINING: TRAINING_GROUP, JobKind.PROCESSING: PROCESSING_GROUP}
 
 
 class SandboxServices:

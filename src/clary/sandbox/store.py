@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.failures import TERMINAL
 from clary.sandbox.database import Database
 from clary.sandbox.model import Clock, Job, JobKind
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
-"""The statuses that a job never leaves."""
 
 BEFORE_STOPPING = frozenset({"Starting", "Downloading", "Training"})
 """Secondary statuses that a stopping job does not enter any more, even if that was decided before the stop came."""

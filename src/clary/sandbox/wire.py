@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 Environ = dict[str, Any]
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/(\d{8})/([a-z0-9-]+)/([a-zA-Z0-9.-]+)/aws4_request")
 _JSON_VERSIONS = {"AmazonSQS": "1.0", "AmazonSSM": "1.1"}
-S3_ERROR_STATUS = {
-    "AccessDenied": 403,
-    "ExpiredToken": 400,
-    "SlowDown": 503,
-    "InternalError": 500,
-    "ServiceUnavailable": 503,
-    "ConditionalRequestConflict": 409,
-}
 
 
 @dataclass
@@ -54,7 +46,6 @@ class Request:
     action: str | None = None
     bucket: str = ""
     key: str = ""
-    body: bytes | None = field(default=None, repr=False)
 
     @property
     def operation(self) -> str:
@@ -89,10 +80,9 @@ def parse(environ: Environ) -> Request:
     if target and "." not in target:
         target = None
     path = str(environ.get("REQUEST_URI") or environ["PATH_INFO"]).split("?", 1)[0]
-    action, body = None, None
+    action = None
     if environ["REQUEST_METHOD"] == "POST" and not target and _is_form(environ):
-        body = read_body(environ)
-        action = next(iter(parse_qs(body.decode("utf-8", "replace")).get("Action", [])), None)
+        action = next(iter(parse_qs(read_body(environ).decode("utf-8", "replace")).get("Action", [])), None)
     service = service or ("s3" if not target and not action else "")
     bucket, key = ("", "")
     if service == "s3":
@@ -109,7 +99,6 @@ def parse(environ: Environ) -> Request:
         action=action or next(iter(query.get("Action", [])), None),
         bucket=bucket,
         key=key,
-        body=body,
     )
 
 
@@ -210,7 +199,7 @@ def error_response(request: Request, error: ApiError) -> Response:
         return json_response(document, status=error.status, content_type=content_type)
     if request.service == "s3":
         return _xml(
-            S3_ERROR_STATUS.get(error.code, error.status),
+            error.status,
             f"<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
             f"<Resource>{escape(request.path)}</Resource><RequestId>{uuid.uuid4().hex[:16].upper()}</RequestId></Error>",
             empty=request.method == "HEAD",

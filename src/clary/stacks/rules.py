@@ -6,13 +6,12 @@ the ``RoleArn`` pattern of CreateTrainingJob, the ECR URI and repository name pa
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from clary.errors import ClaryError, ConfigError, ConflictError, UsageError, ValidationError
+from clary.errors import ClaryError, ConfigError, ConflictError, UsageError, ValidationError, nearest
 from clary.stacks.model import LOCAL, SAGEMAKER, SANDBOX, Stack
 
 TYPES = (LOCAL, SAGEMAKER, SANDBOX)
@@ -93,11 +92,11 @@ def check_type(type_: str) -> None:
     """Refuse a type that does not exist: UsageError ``stack.unknown_type``, with the nearest one."""
     if type_ in TYPES:
         return
-    nearest = difflib.get_close_matches(type_, TYPES, n=1)
+    meant = nearest(type_, TYPES)
     raise UsageError(
         "stack.unknown_type",
         f"There is no stack type {type_!r}.",
-        next_step=f"Did you mean {nearest[0]!r}?" if nearest else f"The types are: {', '.join(TYPES)}.",
+        next_step=f"Did you mean {meant!r}?" if meant else f"The types are: {', '.join(TYPES)}.",
         field="type",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +10,7 @@ from clary import config
 from clary.control import settings as saved_settings
 from clary.control import stacks as rows
 from clary.control.database import Connection, Database, local
-from clary.errors import ClaryError, ConflictError, NotFoundError
+from clary.errors import ClaryError, ConflictError, NotFoundError, nearest
 from clary.stacks import rules
 from clary.stacks.model import LOCAL, SANDBOX, Stack, local_stack
 
@@ -233,8 +232,8 @@ def _refuse_taken(connection: Connection, name: str) -> None:
 def _not_found(name: str, names: list[str]) -> ClaryError:
     if name == SANDBOX:
         step = "Run `clary sandbox start --detach`: it starts the local SageMaker and makes this stack."
-    elif nearest := difflib.get_close_matches(name, names, n=1):
-        step = f"Did you mean {nearest[0]!r}? `clary stack list` shows every stack."
+    elif meant := nearest(name, names):
+        step = f"Did you mean {meant!r}? `clary stack list` shows every stack."
     else:
         step = "`clary stack list` shows every stack, `clary stack create` makes one."
     return NotFoundError("stack.not_found", f"There is no stack {name!r}.", next_step=step, details={"stack": name})

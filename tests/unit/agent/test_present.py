@@ -112,4 +112,4 @@ def test_a_failure_is_shown_only_while_the_run_is_over() -> None:
 
 @pytest.mark.parametrize("failure", [{}, {"cause": "internal"}, {"error": {"type": "E", "message": "m"}}])
 def test_every_failure_has_a_next_step(failure: Record) -> None:
-    assert failure_view(failure).next_step
+    assert failure_view("01ARZ3NDEKTSV4RRFFQ69G5FAV", failure).next_step

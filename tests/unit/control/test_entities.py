@@ -1,4 +1,4 @@
-"""Each entity of the store: kept, found, replaced, forgotten."""
+"""Each entity of the store: kept, found, replaced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
 
 def view(identifier: str, **changes: Any) -> dict[str, Any]:
     call = CallView("train#1", "train", "completed", 1, 1.0, 2.0)
-    run = RunView(identifier, "digits", changes.pop("stack", "local"), "running", 5.0, calls=(call,))
+    run = RunView(identifier, "digits", "local", "running", 5.0, calls=(call,))
     return run.to_dict() | changes
 
 
@@ -31,9 +31,6 @@ def test_settings(connection: Connection) -> None:
     settings.put(connection, "x", "1")
     settings.put(connection, "x", "2")
     assert settings.get(connection, "x") == "2"
-    settings.remove(connection, "x")
-    settings.remove(connection, "x")
-    assert settings.get(connection, "x") is None
 
 
 def test_stacks(connection: Connection) -> None:
@@ -59,19 +56,7 @@ def test_runs_keep_the_newest_view(connection: Connection) -> None:
     assert kept is not None
     assert (kept.status, kept.updated, kept.view["status"]) == ("completed", 20.0, "completed")
     assert kept.view["calls"][0]["path"] == "train#1"
-    runs.forget(connection, "01AAAA")
-    assert runs.get(connection, "01AAAA") is None
-
-
-def test_runs_are_found_by_the_beginning_of_their_id(connection: Connection) -> None:
-    for number, (identifier, stack) in enumerate([("01AAAA", "local"), ("01AABB", "gpu"), ("02%AAA", "gpu")]):
-        runs.remember(connection, view(identifier, stack=stack, created=float(number)))
-    assert [row.id for row in runs.matching(connection, "01aa")] == ["01AABB", "01AAAA"]
-    assert [row.id for row in runs.matching(connection, "01AA", stack="local")] == ["01AAAA"]
-    assert runs.matching(connection, "%") == []  # no wildcard
-    assert [row.id for row in runs.newest(connection, limit=2)] == ["02%AAA", "01AABB"]
-    assert [row.id for row in runs.newest(connection, stack="gpu", status="running")] == ["02%AAA", "01AABB"]
-    assert runs.newest(connection, status="failed") == []
+    assert runs.get(connection, "01BBBB") is None
 
 
 def test_projects(connection: Connection) -> None:

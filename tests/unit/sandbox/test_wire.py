@@ -64,7 +64,7 @@ def test_refusals_speak_the_protocol_of_the_request() -> None:
         "application/x-amz-json-1.0",
         "Nope",
     )
-    told = error_response(parse(environ("GET", "/b/k")), ApiError("SlowDown", "a < b"))
+    told = error_response(parse(environ("GET", "/b/k")), ApiError("SlowDown", "a < b", status=503))
     assert (told.status, b"<Message>a &lt; b</Message>" in b"".join(told.body)) == (503, True)
     assert b"".join(error_response(parse(environ("HEAD", "/b/k")), error).body) == b""
     told = error_response(parse(environ("GET", "/?Action=ListRoles", service="iam")), error)

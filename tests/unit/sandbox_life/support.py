@@ -7,10 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.failures import TERMINAL
 from clary.sandbox.clock import SandboxClock
 from clary.sandbox.life import Life
 from clary.sandbox.model import Clock, Executor, Job, JobKind
-from clary.sandbox.store import TERMINAL, SqliteJobStore
+from clary.sandbox.store import SqliteJobStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.training_rules import SERVICE_RUNTIME
 from clary.sandbox.life.beneath import read_beneath
 from clary.sandbox.life.contract import Contract, write_json
 from clary.sandbox.life.failures import JobFailed
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from clary.sandbox.life.folder import Progress
     from clary.sandbox.model import ContainerSpec
 
-_DAY = 86_400.0
 _MESSAGE_BYTES = 1024
 
 
@@ -34,7 +34,7 @@ class ProcessingContract(Contract):
     @property
     def max_runtime(self) -> float:
         """MaxRuntimeInSeconds; a day when the request has none."""
-        return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
+        return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", SERVICE_RUNTIME))
 
     def bring(self, downloads: Downloads) -> None:
         """Write the configuration, download the inputs and make the folders of the outputs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.training_rules import SERVICE_RUNTIME
 from clary.sandbox.life.beneath import read_beneath
 from clary.sandbox.life.contract import Contract, write_json
 from clary.sandbox.life.inputs import CHECKPOINTS, DATA, Channel, Downloads, below_opt_ml, channels
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from clary.sandbox.life.folder import Progress
     from clary.sandbox.model import ContainerSpec
 
-_DAY = 86_400.0
 _FAILURE_CHARACTERS = 1024
 _FAILURE_BYTES = 4 * _FAILURE_CHARACTERS
 
@@ -34,7 +34,7 @@ class TrainingContract(Contract):
     @property
     def max_runtime(self) -> float:
         """MaxRuntimeInSeconds; a day when the request has none."""
-        return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
+        return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", SERVICE_RUNTIME))
 
     @property
     def spot(self) -> bool:

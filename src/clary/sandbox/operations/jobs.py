@@ -6,10 +6,11 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.failures import TERMINAL
 from clary.sandbox.model import Job, JobKind
 from clary.sandbox.operations.checks import check_role, check_storage
 from clary.sandbox.quotas import QuotaExceeded, exceeded_message, quota_name
-from clary.sandbox.store import TERMINAL, NameTaken
+from clary.sandbox.store import NameTaken
 from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
@@ -78,14 +79,20 @@ def found(kind: JobKind, platform: Platform, caller: Caller, request: Mapping[st
 def stop(kind: JobKind, platform: Platform, caller: Caller, request: Mapping[str, Any]) -> None:
     """Put a running job into Stopping and tell its life; a job that stops already is left alone."""
     job = found(kind, platform, caller, request)
-    if job.status in TERMINAL:
-        # The wording is the service's (awslabs/benchmark-ai#928).
-        raise ApiError(
-            "ValidationException", f"The request was rejected because the {kind.value} job is in status {job.status}."
-        )
+    refuse_ended(job)
     if job.status != "Stopping":
         stopping = platform.store.transition(job, "Stopping", f"Stopping the {kind.value} job", status="Stopping")
         platform.life.stop(stopping)
+
+
+def refuse_ended(job: Job) -> None:
+    """Refuse what can only be done to a job that is under way."""
+    if job.status in TERMINAL:
+        # The wording is the service's (awslabs/benchmark-ai#928).
+        raise ApiError(
+            "ValidationException",
+            f"The request was rejected because the {job.kind.value} job is in status {job.status}.",
+        )
 
 
 def page(kind: JobKind, platform: Platform, caller: Caller, request: Mapping[str, Any]) -> tuple[list[Job], str | None]:

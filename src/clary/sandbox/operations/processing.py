@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.training_rules import SERVICE_RUNTIME
 from clary.sandbox.model import JobKind
 from clary.sandbox.operations import jobs
 from clary.sandbox.operations.shapes import projected
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from clary.sandbox.operations.context import Caller, Platform
 
 _KIND = JobKind.PROCESSING
-_DEFAULTS = {"StoppingCondition": {"MaxRuntimeInSeconds": 86_400}}
+_DEFAULTS = {"StoppingCondition": {"MaxRuntimeInSeconds": SERVICE_RUNTIME}}
 
 
 def create_processing_job(platform: Platform, caller: Caller, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clary.sandbox.operations.jobs import NOT_FOUND
 from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _job_arn(platform: Platform, caller: Caller, request: Mapping[str, Any]) -> 
     arn = str(request["ResourceArn"])
     job = platform.store.find(arn)
     if job is None or (job.account, job.region) != (caller.account, caller.region):
-        raise ApiError("ValidationException", "Requested resource not found.")
+        raise ApiError("ValidationException", NOT_FOUND)
     return arn
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clary.sagemaker.failures import TERMINAL
+from clary.sagemaker.training_rules import SERVICE_RUNTIME
 from clary.sandbox.model import JobKind
 from clary.sandbox.operations import jobs
 from clary.sandbox.operations.shapes import projected
-from clary.sandbox.store import TERMINAL
 from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _DEFAULTS = {
     "EnableNetworkIsolation": False,
     "EnableInterContainerTrafficEncryption": False,
     "EnableManagedSpotTraining": False,
-    "StoppingCondition": {"MaxRuntimeInSeconds": 86_400},
+    "StoppingCondition": {"MaxRuntimeInSeconds": SERVICE_RUNTIME},
 }
 """What Describe shows of a job that did not ask for anything else."""
 
@@ -73,10 +74,8 @@ def update_training_job(platform: Platform, caller: Caller, request: Mapping[str
     }
     if "ProfilerRuleConfigurations" in request:
         changes["ProfilerRuleConfigurations"] = request["ProfilerRuleConfigurations"]
-    if job.status in TERMINAL and changes.keys() - {"ResourceConfig"}:
-        raise ApiError(
-            "ValidationException", f"The request was rejected because the training job is in status {job.status}."
-        )
+    if changes.keys() - {"ResourceConfig"}:
+        jobs.refuse_ended(job)
     platform.store.update(job, changes)
     return {"TrainingJobArn": job.arn}
 
