@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from clary import config
+from clary.agent.views import SETTLED
+from clary.sagemaker.causes import BY_CAUSE
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "clary"
@@ -47,9 +49,26 @@ def raised_codes() -> set[str]:
     return found
 
 
-def test_every_error_code_is_documented() -> None:
+def test_every_error_code_is_documented_and_every_documented_one_exists() -> None:
+    texts = {
+        node.value
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    made = {f"run.{status}" for status in SETTLED - {"completed"}}  # by ``agent.service``, of a run without a result
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", page, re.MULTILINE))
+    documented = re.findall(r"^\| `([^`]+)` \|", page.partition("\n## ")[0], re.MULTILINE)
     raised = raised_codes()
+
     assert len(raised) > 50
-    assert raised <= documented, sorted(raised - documented)
+    assert raised | made <= set(documented), sorted((raised | made) - set(documented))
+    assert set(documented) <= texts | made, sorted(set(documented) - texts - made)
+    assert documented == sorted(set(documented))
+
+
+def test_every_cause_is_documented_with_its_verdict() -> None:
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| (\w+) \|", page, re.MULTILINE))
+    verdicts = {cause: str(BY_CAUSE[cause].retry) for cause in {one.cause for one in BY_CAUSE.values()}}
+    assert told == verdicts | {"invalid_request": "no"}  # of a request that SageMaker refused (``agent.lifecycle``)
