@@ -169,7 +169,8 @@ def _failed(execution: Execution, error: BaseException) -> Outcome:
         again = journal.ended.retry is not Retry.NO
         return Outcome("failed", error=journal.ended, exit_code=EXIT_TRY_AGAIN if again else EXIT_FAILED)
     described = failure.describe(error, execution.store)
-    calls = sorted({*failure.failed_calls(error), *execution.unseen_failures})
+    unseen = (path for paths in list(execution.unseen_failures.values()) for path in paths)
+    calls = sorted({*failure.failed_calls(error), *unseen})
     record = records.failed(described, calls, failure.cause_of(error))
     journal.write(record)
     journal.close(Fenced("the run has failed"))

@@ -88,8 +88,8 @@ class Execution:
         self.root = Scope(self, "")
         self.open_calls: set[CallFuture[Any]] = set()
         """Submitted calls that have not ended."""
-        self.unseen_failures: set[str] = set()
-        """Paths of submitted calls that failed, and whose failure nobody has been given."""
+        self.unseen_failures: dict[str, list[str]] = {}
+        """Submitted calls that failed, and whose failure nobody has been given: by path, with those it came from."""
         self._hearers: list[Callable[[], object]] = []
         self._outboxes: WeakKeyDictionary[AbstractEventLoop, Outbox] = WeakKeyDictionary()
         self._process = os.getpid()
@@ -153,19 +153,24 @@ class Execution:
             return False
         raise divergence.error(self.run_id, call, difference)
 
-    def replay(self, call: Call) -> Any:
+    def replay(self, call: Call, *, submitted: bool = False) -> Any:
         """Return what the record holds for the call, or raise the recorded failure."""
         record = self.recorded[call.path]
         if record["kind"] == records.CALL_FAILED:
             error = failure.rebuild(record["error"], self.store)
             failure.mark(error, call.path)
+            if submitted:
+                self.unseen_failures[call.path] = failure.failed_calls(error)
             raise error
         return decode(record["output"], self.store)
 
-    def perform(self, call: Call) -> Any:
-        """Return the call's result: from the record, or by running its body here and recording it."""
+    def perform(self, call: Call, *, submitted: bool = False) -> Any:
+        """Return the call's result: from the record, or by running its body here and recording it.
+
+        ``submitted`` says that whoever asked for the call is not the one that is given its failure here.
+        """
         if self.is_recorded(call):
-            return self.replay(call)
+            return self.replay(call, submitted=submitted)
         started = time.time()
         try:
             value = self._context(call).run(call.callee.function, *call.arguments, **call.keywords)
@@ -176,14 +181,16 @@ class Execution:
             raise
         except Exception as error:
             self._write(self._failed(call, error, started))
+            if not submitted:
+                self.unseen_failures.pop(call.path, None)
             raise
         self._write(record)
         return value
 
-    async def perform_async(self, call: Call) -> Any:
+    async def perform_async(self, call: Call, *, submitted: bool = False) -> Any:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
-            return self.replay(call)
+            return self.replay(call, submitted=submitted)
         started = time.time()
         token = current_scope.set(Scope(self, call.path))
         try:
@@ -193,6 +200,8 @@ class Execution:
             raise
         except Exception as error:
             await self._write_async(self._failed(call, error, started))
+            if not submitted:
+                self.unseen_failures.pop(call.path, None)
             raise
         finally:
             current_scope.reset(token)
@@ -228,7 +237,13 @@ class Execution:
         return self._record(call, records.CALL, started, "output", encode(value, self.store))
 
     def _failed(self, call: Call, error: Exception, started: float) -> Record:
+        """Return the record of a failure; raises Fenced where the flow has ended and will not see it."""
         failure.mark(error, call.path)
+        # First this, then the question: whoever ends the flow does it the other way round, so no failure stays that
+        # the flow has neither seen nor listed among those that run again.
+        self.unseen_failures[call.path] = failure.failed_calls(error)
+        if self.ended is not None:
+            raise Fenced("the flow has ended") from error
         described = failure.describe(error, self.store)
         return self._record(call, records.CALL_FAILED, started, "error", described)
 

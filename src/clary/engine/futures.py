@@ -58,13 +58,13 @@ class CallFuture(Generic[T]):
     def result(self, timeout: float | None = None) -> T:
         """Return the call's result, or raise what it raised; TimeoutError after ``timeout`` seconds."""
         self.wait(timeout)
-        self._execution.unseen_failures.discard(self.path)
+        self._execution.unseen_failures.pop(self.path, None)
         return self._future.result()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, None when it returned; waits for it."""
         self.wait(timeout)
-        self._execution.unseen_failures.discard(self.path)
+        self._execution.unseen_failures.pop(self.path, None)
         return self._future.exception()
 
     def wait(self, timeout: float | None = None) -> None:
@@ -86,7 +86,7 @@ class CallFuture(Generic[T]):
             # The attempt's threads may all be waiting, this one's among them: the loop's own ones run the call.
             run = functools.partial(self._run, for_a_worker=True)
             self._helper = asyncio.get_running_loop().run_in_executor(None, run)
-        self._execution.unseen_failures.discard(self.path)
+        self._execution.unseen_failures.pop(self.path, None)
         return asyncio.wrap_future(self._future).__await__()
 
     def __repr__(self) -> str:
@@ -96,7 +96,9 @@ class CallFuture(Generic[T]):
         """Run the call, of an async checkpoint, as a task of that loop."""
         self._claim.acquire()
         self._loop = loop
-        self._task = loop.create_task(self._execution.perform_async(self._call))  # the loop itself keeps it weakly
+        self._task = loop.create_task(
+            self._execution.perform_async(self._call, submitted=True)
+        )  # the loop itself keeps it weakly
         self._task.add_done_callback(self._copy)
 
     def _refuse_to_block(self) -> None:
@@ -119,7 +121,7 @@ class CallFuture(Generic[T]):
             return
         try:
             self._context.run(_for_a_worker.set, for_a_worker or _for_a_worker.get())
-            value = self._context.run(self._execution.perform, self._call)
+            value = self._context.run(functools.partial(self._execution.perform, self._call, submitted=True))
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             self._fail(error)
         else:
@@ -135,9 +137,7 @@ class CallFuture(Generic[T]):
             self._future.set_result(task.result())
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, Exception):
-            self._execution.unseen_failures.add(self.path)
-        else:
+        if not isinstance(error, Exception):
             self._execution.close(error)  # nothing more will be recorded: let nobody wait for it
         self._future.set_exception(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,27 @@ import numpy as np
 import pytest
 
 from clary import checkpoint, flow
-from clary.errors import ClaryError, DivergenceError, SerializationError
+from clary.errors import ClaryError, DivergenceError, SerializationError, StopRequested
 from clary.journal import records
-from durable import KINDS, RUN, assert_once, attempt, begin, call_paths, claim, first_attempt, open_log, written
+from durable import (
+    KINDS,
+    RUN,
+    Disturbed,
+    assert_once,
+    attempt,
+    begin,
+    call_paths,
+    claim,
+    first_attempt,
+    open_log,
+    written,
+)
 
 if TYPE_CHECKING:
     from clary.engine.attempt import Outcome
     from clary.flows import Flow
     from clary.journal.log import Log
+    from clary.journal.records import Entry
 
 
 class Again(Exception):  # noqa: N818 - it stands for a death
@@ -303,6 +317,71 @@ def test_every_call_that_failed_with_the_run_runs_again(tmp_path: Path, way: Any
     assert attempt(log, store, body, 2).value == [0, 1, 2, 3]
     assert 1 not in ran or "fails#2" not in recorded
     assert sorted({0, 2, 3} | set(ran)) == sorted(ran)
+
+
+def test_calls_that_fail_while_the_run_does_run_again_with_what_they_called(tmp_path: Path) -> None:
+    broken = True
+    together = threading.Barrier(4)
+
+    @checkpoint
+    def inner(number: int) -> int:
+        if broken:
+            raise OSError(number)
+        return number
+
+    @checkpoint
+    def outer(number: int) -> int:
+        if broken:
+            together.wait(30)
+        return inner(number)
+
+    @flow(workers=4)
+    def body() -> Any:
+        return [future.result() for future in outer.map(range(4))]
+
+    for turn in range(20):
+        broken = True
+        _, log, store = first_attempt("sqlite", tmp_path / str(turn), body)
+        broken = False
+        claim(log, 2)
+        assert attempt(log, store, body, 2).value == [0, 1, 2, 3]
+
+
+def test_failures_recorded_by_an_attempt_that_died_all_run_again_after_the_next(tmp_path: Path) -> None:
+    broken = True
+
+    @checkpoint
+    def fails(number: int) -> int:
+        if broken:
+            raise OSError(number)
+        return number
+
+    @flow
+    def body() -> Any:
+        futures = fails.map(range(3))
+        for future in futures:
+            future.wait()
+        if log_of_first:
+            raise SystemError  # stands for the death of the process
+        return [future.result() for future in futures]
+
+    log_of_first = [1]
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+
+    def die(inner: Log, entry: Entry) -> bool:
+        if entry["records"][0]["kind"] == records.FAILED:
+            raise StopRequested
+        return inner.create(entry)
+
+    assert attempt(Disturbed(log, die), store, body).exit_code == 143
+    assert len(call_paths(log)) == 3
+    log_of_first.clear()
+    claim(log, 2)
+    assert isinstance(attempt(log, store, body, 2).error, OSError)
+    broken = False
+    claim(log, 3)
+    assert attempt(log, store, body, 3).value == [0, 1, 2]
 
 
 def test_a_failure_that_the_flow_has_seen_and_passed_by_stays(tmp_path: Path) -> None:
