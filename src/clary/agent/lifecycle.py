@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 QUOTA_PATIENCE = 60.0
 """Seconds for which a job is asked for again while the account's quota is used up by other jobs."""
 _QUOTA_PAUSE = 5.0
+_LOOK_SECONDS = 5.0
+"""For which somebody who only looks at a run asks for its job, while AWS throttles."""
 _TAIL = 60
 """Lines of the log that are looked at when a job left no reason."""
 _NO_REASON = re.compile(r"\s*AlgorithmError:\s*(,\s*exit code:.*)?", re.DOTALL)
@@ -96,15 +98,16 @@ def step(place: Place, log: Log, state: RunState, observer: Observer | None = No
     elif state.stop_requested:
         _end(log, state, attempt.number, "stopped", None)
     else:
-        return send(place, log, state, observer)
+        return send(place, log, state, observer, wait=False)
     return _seen(place, state, None)
 
 
-def send(place: Place, log: Log, state: RunState, observer: Observer | None = None) -> Seen:
+def send(place: Place, log: Log, state: RunState, observer: Observer | None = None, *, wait: bool = True) -> Seen:
     """Ask for the job of the latest attempt, by the request on record, or adopt the one that is there.
 
-    A request that is refused for good ends the attempt on record, with the reason. Raises AwsError where it is not
-    known whether the job was made.
+    A request that is refused for good ends the attempt on record, with the reason; so does, after a while, one that a
+    used-up quota or throttling keeps out. Without ``wait``, for those who only look at the run, the latter two leave
+    the claim as it is, for the next look. Raises AwsError where it is not known whether the job was made.
     """
     from clary.sagemaker import jobs
 
@@ -112,24 +115,23 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
     assert attempt is not None
     assert attempt.request is not None
     give_up = time.monotonic() + QUOTA_PATIENCE
+    deadline = jobs.DEADLINE if wait else _LOOK_SECONDS
     while True:
         try:
-            jobs.create(place.aws, attempt.request, pointer=pointer_of(attempt.request))
-        except QuotaError as error:
-            pause = random.uniform(0.5, 1) * _QUOTA_PAUSE
-            if _never_fits(error) or time.monotonic() + pause > give_up:
-                _record_refusal(log, state, attempt, error)
-                break
-            if observer is not None:
-                observer.note(f"Waiting for quota. {error.summary}")
-            time.sleep(pause)
+            jobs.create(place.aws, attempt.request, pointer=pointer_of(attempt.request), deadline_seconds=deadline)
+            break
         except ClaryError as error:
             if error.code in jobs.UNCERTAIN:  # whoever looks next finds the job, or sends the request again
                 raise _unsure(state, error) from error
-            _record_refusal(log, state, attempt, error)
-            break
-        else:
-            break
+            if not wait and _may_pass(error):
+                _tell(observer, error)
+                break
+            pause = random.uniform(0.5, 1) * _QUOTA_PAUSE
+            if not isinstance(error, QuotaError) or _never_fits(error) or time.monotonic() + pause > give_up:
+                _record_refusal(log, state, attempt, error)
+                break
+            _tell(observer, error)
+            time.sleep(pause)
     return _seen(place, state, None)
 
 
@@ -285,6 +287,18 @@ def _cause(error: ClaryError) -> str:
     if isinstance(error, PermissionDeniedError):
         return "permission"
     return "invalid_request" if isinstance(error, ValidationError) else "internal"
+
+
+def _tell(observer: Observer | None, error: ClaryError) -> None:
+    if observer is not None:
+        observer.note(f"Waiting for {'quota' if isinstance(error, QuotaError) else 'AWS'}. {error.summary}")
+
+
+def _may_pass(error: ClaryError) -> bool:
+    """Tell whether the same request may be taken later; a name in use without a job is a job that is being made."""
+    if isinstance(error, QuotaError):
+        return not _never_fits(error)
+    return isinstance(error, ThrottledError) or error.code == "aws.conflict"
 
 
 def _never_fits(error: QuotaError) -> bool:

@@ -215,6 +215,29 @@ def test_a_quota_that_stays_used_up_ends_the_attempt(
     service.stop(narrow, first)
 
 
+def test_who_only_looks_neither_waits_for_quota_nor_gives_the_run_up(
+    stack: Stack, sandbox: testing.Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clary.sagemaker import jobs
+
+    def unreachable(*_: Any, **__: Any) -> str:
+        raise AwsError("aws.unreachable", "AWS cannot be reached.", next_step="Check the network.")
+
+    monkeypatch.setattr(lifecycle, "QUOTA_PATIENCE", 0.0)
+    narrow, first = _one_at_a_time(stack, sandbox, "ml.c5.9xlarge")
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "create", unreachable)
+        with pytest.raises(AwsError) as caught:
+            service.start(service.load_target("flows.py:squares"), {"count": 1}, narrow)
+    run = caught.value.details["run"]
+
+    assert {view.id: view.status for view in service.list_runs(narrow, limit=2)}[run] == "submitted"
+    assert service.get_run(narrow, run).status == "submitted"
+
+    service.stop(narrow, first)
+    assert service.wait(narrow, run, 60).status == "completed"
+
+
 def test_a_lost_reply_of_create_makes_one_job(stack: Stack, sandbox: testing.Sandbox) -> None:
     sandbox.faults.lost_reply("CreateTrainingJob")
 
