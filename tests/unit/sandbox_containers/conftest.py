@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 import threading
 from contextlib import ExitStack
@@ -11,29 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clary.sandbox.containers.image import Image, ensure_image
-from clary.sandbox.containers.namespaces import Mode, NamespaceContainer, NamespaceExecutor, find_mode
+from clary.sandbox.containers.namespaces import Mode, NamespaceContainer, NamespaceExecutor
 from clary.sandbox.model import ContainerSpec, ImageNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from clary.sandbox.containers.image import Image
+
 PATIENCE = 20.0
-
-
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return ensure_image(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="session")
-def mode(image: Image) -> Mode:
-    found, why = find_mode(image)
-    if found is None:
-        assert "CI" not in os.environ, why
-        pytest.skip(f"no namespaces here: {why}")
-    return found
 
 
 class OneImage:

@@ -10,36 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clary.sandbox.containers.image import Image, ensure_image
-from clary.sandbox.containers.namespaces import Mode, NamespaceExecutor, find_mode
+from clary.sandbox.containers.namespaces import Mode, NamespaceExecutor
 from clary.sandbox.containers.plan import STATE
+from unit.sandbox_containers.conftest import OneImage
 from unit.sandbox_life.support import Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return ensure_image(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="session")
-def mode(image: Image) -> Mode:
-    found, why = find_mode(image)
-    if found is None:
-        assert "CI" not in os.environ, why
-        pytest.skip(f"no namespaces here: {why}")
-    return found
-
-
-class _One:
-    def __init__(self, image: Image) -> None:
-        self._image = image
-
-    def resolve(self, reference: str) -> Image:
-        return self._image
+    from clary.sandbox.containers.image import Image
 
 
 @pytest.fixture
@@ -49,7 +29,7 @@ def make_platform(tmp_path: Path, image: Image, mode: Mode) -> Iterator[Callable
         stack.callback(_end_containers, tmp_path)
 
         def make(speed: float = 100.0) -> Platform:
-            platform = Platform(tmp_path, NamespaceExecutor(tmp_path, [_One(image)], mode), speed)
+            platform = Platform(tmp_path, NamespaceExecutor(tmp_path, [OneImage(image)], mode), speed)
             stack.callback(platform.close)
             return platform
 
