@@ -1,10 +1,12 @@
-"""Files that are there whole or not at all. Standard library only: the launcher of containers uses it too."""
+"""Files: written whole or not at all, and how large they are. Standard library only: containers' launchers use it."""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -21,3 +23,13 @@ def write_whole(path: Path, text: str) -> None:
     except BaseException:
         arriving.unlink(missing_ok=True)
         raise
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it: ``512 B``, ``1.2 MiB``."""
+    amount = float(size)
+    for unit in _UNITS:
+        if amount < 1023.95 or unit == _UNITS[-1]:
+            break
+        amount /= 1024
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"

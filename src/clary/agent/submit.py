@@ -20,8 +20,8 @@ from clary.agent.present import run_view
 from clary.agent.specs import spec_bytes, spec_key
 from clary.agent.verified import verify_once
 from clary.artifacts import encode
-from clary.code.select import megabytes
 from clary.errors import UsageError
+from clary.files import size_text
 from clary.ids import new_id
 from clary.journal import records
 from clary.journal.records import new_entry
@@ -151,7 +151,7 @@ def _upload(store: ObjectStore, planned: Plan, staged: ObjectStore | None, obser
             jobs.append(lambda: _upload_code(store, planned, observer))
         if not has_runtime:
             if observer is not None:
-                observer.note(f"Uploading Clary's runtime for the job, {megabytes(planned.runtime.size)}, once.")
+                observer.note(f"Uploading Clary's runtime for the job, {size_text(planned.runtime.size)}, once.")
             folder, prefix = planned.runtime.folder, planned.runtime.prefix
             jobs += [_put(store, f"{prefix}/{path}", folder / path) for path in planned.runtime.files]
         if staged is not None:
@@ -172,5 +172,5 @@ def _upload_code(store: ObjectStore, planned: Plan, observer: Observer | None) -
         planned.code.pack(archive)
         if observer is not None:
             files = len(planned.code.selection.files)
-            observer.note(f"Uploading the project's code: {files} files, {megabytes(archive.stat().st_size)} packed.")
+            observer.note(f"Uploading the project's code: {files} files, {size_text(archive.stat().st_size)} packed.")
         store.put_file(planned.code.key, archive)

@@ -5,10 +5,36 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-TERMINAL = frozenset({"completed", "failed", "stopped", "timed_out", "lost"})
-"""States that only a resume leaves."""
-SETTLED = TERMINAL | {"interrupted"}
-"""States in which nothing runs for the run any more."""
+from clary.journal.state import SETTLED
+
+__all__ = [
+    "SETTLED",
+    "STATUSES",
+    "ArtifactView",
+    "AttemptView",
+    "CallView",
+    "FailureView",
+    "Observer",
+    "PhaseView",
+    "RunView",
+]
+
+STATUSES = (
+    "queued",
+    "preparing",
+    "submitted",
+    "starting",
+    "running",
+    "stopping",
+    "waiting",
+    "completed",
+    "failed",
+    "stopped",
+    "timed_out",
+    "interrupted",
+    "lost",
+)
+"""Every state of a run, in the order in which a run may go through them."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +107,7 @@ class RunView:
     flow: str
     stack: str
     status: str
-    """queued, preparing, submitted, starting, running, stopping, waiting, completed, failed, stopped, timed_out,
-    interrupted or lost."""
+    """One of ``STATUSES``."""
     created: float
     started: float | None = None
     ended: float | None = None

@@ -13,6 +13,7 @@ import click
 from clary.agent.views import SETTLED, RunView
 from clary.cli import output, run_text, state
 from clary.cli.live import LiveView, SilentView
+from clary.errors import UsageError
 from clary.stacks.model import LOCAL, Stack
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ DETACHED = (
     "wake-up from a wait. Any `clary runs` command that looks at it catches up."
 )
 QUESTION = "Stop the run, or detach and leave it running? [s/D] "
+
+
+def check_detach(stack: Stack, *, detach: bool) -> None:
+    """Refuse to leave a run that would happen in this process: UsageError ``run.cannot_detach``."""
+    if detach and stack.type == LOCAL:
+        raise UsageError(
+            "run.cannot_detach",
+            f"A run on {stack.name!r} happens in this process, so there is nothing to detach from.",
+            next_step="Leave --detach out; runs on a sagemaker stack can be left.",
+            field="detach",
+        )
 
 
 def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) -> int:

@@ -1,10 +1,8 @@
-"""Times, durations and sizes as people read them."""
+"""Times and durations as people read them."""
 
 from __future__ import annotations
 
 import time
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def moment(epoch: float | None, *, now: float | None = None) -> str:
@@ -57,18 +55,6 @@ def duration(seconds: float | None) -> str:
     if whole < 86400:
         return _two(whole // 60, 60, "h", "min")
     return _two(whole // 3600, 24, "d", "h")
-
-
-def size(count: int | None) -> str:
-    """Return a size in bytes as ``512 B``, ``1.2 MiB``; an unknown one is ``-``."""
-    if count is None:
-        return "-"
-    amount = float(count)
-    for unit in _UNITS:
-        if amount < 1023.95 or unit == _UNITS[-1]:
-            break
-        amount /= 1024
-    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def _two(amount: int, base: int, large: str, small: str) -> str:

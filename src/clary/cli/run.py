@@ -8,8 +8,6 @@ import click
 
 from clary.cli import params
 from clary.cli.commands import Command
-from clary.errors import UsageError
-from clary.stacks.model import LOCAL
 
 if TYPE_CHECKING:
     from clary.agent.views import Observer, RunView
@@ -34,19 +32,13 @@ def run(target: str, stack_name: str | None, pairs: tuple[str, ...], detach: boo
     """
     given = params.inputs(pairs)
     from clary.agent import service
-    from clary.cli.following import follow
+    from clary.cli.following import check_detach, follow
     from clary.stacks.service import resolve
 
     flow = service.load_target(target)
     inputs = flow.flow.bind(given)
     stack = resolve(stack_name, flow.flow.options.stack)
-    if detach and stack.type == LOCAL:
-        raise UsageError(
-            "run.cannot_detach",
-            f"A run on {stack.name!r} happens in this process, so there is nothing to detach from.",
-            next_step="Leave --detach out, or name a sagemaker stack with --stack.",
-            field="detach",
-        )
+    check_detach(stack, detach=detach)
 
     def begin(observer: Observer) -> RunView:
         return service.start(flow, inputs, stack, observer=observer)

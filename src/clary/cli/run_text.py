@@ -8,6 +8,7 @@ from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunVi
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
+from clary.files import size_text
 
 HEADERS = ("RUN", "FLOW", "STATUS", "STARTED", "DURATION", "STACK")
 
@@ -132,7 +133,7 @@ def _artifacts(run: RunView) -> None:
     say(output.style("Artifacts", bold=True))
     width = max(len(artifact.name) for artifact in run.artifacts)
     for artifact in run.artifacts:
-        about = ", ".join(part for part in (artifact.type, human.size(artifact.size) if artifact.size else "") if part)
+        about = ", ".join(part for part in (artifact.type, size_text(artifact.size) if artifact.size else "") if part)
         say(f"  {artifact.name:<{width}}  {artifact.location}" + (f"  ({about})" if about else ""))
 
 

@@ -6,32 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clary.agent.views import SETTLED, RunView
+from clary.agent.views import SETTLED, STATUSES, RunView
 from clary.cli import format as human
 from clary.cli import output, params, run_text, state
 from clary.cli.commands import Choice, Group
 from clary.cli.output import say
-from clary.errors import UsageError
-from clary.stacks.model import LOCAL
 
 if TYPE_CHECKING:
     from clary.agent.views import Observer
-
-STATUSES = (
-    "queued",
-    "preparing",
-    "submitted",
-    "starting",
-    "running",
-    "stopping",
-    "waiting",
-    "completed",
-    "failed",
-    "stopped",
-    "timed_out",
-    "interrupted",
-    "lost",
-)
 
 _run = click.argument("run", metavar="RUN")
 _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on this stack only.")
@@ -157,13 +139,7 @@ def resume(run: str, stack_name: str | None, on_change: str, follow: bool) -> in
     from clary.cli import following
 
     stack, identifier = params.find_run(run, stack_name)
-    if stack.type == LOCAL and not follow:
-        raise UsageError(
-            "run.cannot_detach",
-            f"A run on {stack.name!r} happens in this process, so there is nothing to detach from.",
-            next_step="Leave --detach out.",
-            field="detach",
-        )
+    following.check_detach(stack, detach=not follow)
 
     def begin(observer: Observer) -> RunView:
         return service.resume(stack, identifier, on_change=on_change, observer=observer)

@@ -200,6 +200,7 @@ def _announce(found: dict[str, Any], *, detached: bool) -> None:
 
 
 def _place(found: dict[str, Any]) -> rules.Place:
+    from clary.sagemaker.session import FILE_PREFIX
     from clary.sandbox.containers.image import image_reference
 
     return rules.Place(
@@ -208,7 +209,7 @@ def _place(found: dict[str, Any]) -> rules.Place:
         execution_role=found["role"],
         account=found["account"],
         region=found["region"],
-        credentials=rules.CREDENTIALS_FILE + str(_write_credentials(found["environment"])),
+        credentials=FILE_PREFIX + str(_write_credentials(found["environment"])),
         image=image_reference(found["account"], found["region"]),
     )
 

@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 
 from clary.code.patterns import Patterns
 from clary.errors import UsageError, ValidationError
+from clary.files import size_text
 
 IGNORE_FILE = ".claryignore"
-SIZE_LIMIT = 250_000_000
+SIZE_LIMIT = 250 * 1024**2
 """Bytes of source that may travel: code is meant here, data have channels of their own."""
 _NAMED = 5
 """How many of the biggest files an error names."""
@@ -208,20 +209,13 @@ def _check_size(files: list[SourceFile], limit: int) -> None:
     if total <= limit:
         return
     biggest = sorted(files, key=lambda file: file.size, reverse=True)[:_NAMED]
-    shown = ", ".join(f"{file.path} ({megabytes(file.size)})" for file in biggest)
+    shown = ", ".join(f"{file.path} ({size_text(file.size)})" for file in biggest)
     raise ValidationError(
         "code.too_large",
-        f"The project's files have {megabytes(total)}; at most {megabytes(limit)} travel. The biggest: {shown}.",
+        f"The project's files have {size_text(total)}; at most {size_text(limit)} travel. The biggest: {shown}.",
         next_step=f"Name data and other large files in {IGNORE_FILE} (patterns as in .gitignore).",
         details={"bytes": total, "limit": limit, "biggest": {file.path: file.size for file in biggest}},
     )
-
-
-def megabytes(size: int) -> str:
-    """Return a number of bytes for a person."""
-    if size < 1000:
-        return f"{size} bytes"
-    return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
 
 
 def unreadable(path: str, error: Exception) -> UsageError:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 PROFILE_PREFIX = "aws-profile:"
 FILE_PREFIX = "aws-credentials-file:"
-"""A shared credentials file of its own, such as the one for a local endpoint; its profile ``default`` is used."""
+"""A shared credentials file of its own, such as the one for a local endpoint; its profile ``default`` is used,
+and nothing of the environment."""
 ATTEMPTS = 4
 """Tries of one call by botocore, in its standard retry mode."""
 CONNECT_TIMEOUT = 5

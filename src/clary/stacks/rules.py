@@ -28,8 +28,6 @@ _REGISTRY = re.compile(
 _INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 _ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
 _CREDENTIALS = re.compile(r"(aws-profile|aws-credentials-file):\S.*")
-CREDENTIALS_FILE = "aws-credentials-file:"
-"""Names a shared credentials file, of which the profile ``default`` is used; nothing of the environment is."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Times, durations and sizes as people read them."""
+"""Times and durations as people read them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,6 @@ from clary.cli import format as human
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert human.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(None, "-"), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_258_291, "1.2 MiB"), (5 * 1024**5, "5120.0 TiB")],
-)
-def test_sizes(count: int | None, text: str) -> None:
-    assert human.size(count) == text
 
 
 @pytest.mark.parametrize(

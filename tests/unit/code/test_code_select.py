@@ -132,7 +132,7 @@ def test_a_tree_that_is_too_large_is_refused_with_the_biggest_files(tmp_path: Pa
         select(tmp_path, limit=6000)
 
     assert caught.value.code == "code.too_large"
-    assert "bigger.bin (5.0 kB), big.bin (3.0 kB)" in caught.value.summary
+    assert "bigger.bin (4.9 KiB), big.bin (2.9 KiB)" in caught.value.summary
 
 
 def test_sockets_and_the_like_stay_behind(tmp_path: Path) -> None:
