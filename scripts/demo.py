@@ -68,7 +68,10 @@ def kill_half_way(before: set[str], models: int) -> None:
         if len(trained) >= models // 2:
             pid = container_of(str(run.attempts[-1].job))
             os.kill(pid, signal.SIGKILL)
-            print(f"\n>>> kill -9 {pid}   (the job's container; {len(trained)} of {models} models are recorded)\n", flush=True)
+            print(
+                f"\n>>> kill -9 {pid}   (the job's container; {len(trained)} of {models} models are recorded)\n",
+                flush=True,
+            )
             return
         if run.status in {"completed", "failed", "stopped"}:
             return

@@ -153,7 +153,9 @@ def result(stack: Stack, run_id: str) -> Any:
     """Return the value of a completed run.
 
     A value that is not plain data was pickled, and reading it back runs code: the caller trusts whoever may write to
-    the stack's artifact store. Nothing else here reads a value, only its preview. Raises what the flow raised (on a local stack), RunFailedError, RunStoppedError; ConflictError (``run.is_live``) for
+    the stack's artifact store. Nothing else here reads a value, only its preview.
+
+    Raises what the flow raised (on a local stack), RunFailedError, RunStoppedError; ConflictError (``run.is_live``) for
     a run that is not over.
     """
     from clary.artifacts import decode
