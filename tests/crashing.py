@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import random
 import signal
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 POINTS = ("enter", "leave", "before put", "after put", "before value", "after value")
 """Where a process may die: in a body before and after its effect, and about each write of the log and the store."""
+PATIENCE = 60.0
+"""Seconds after which a process that hangs shows where, and ends."""
 _EFFECTS = "effects.txt"
 
 
@@ -171,8 +174,7 @@ def fork(act: Callable[[], int]) -> int:
         child = os.fork()
     if child == 0:
         try:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(60)
+            faulthandler.dump_traceback_later(PATIENCE, exit=True, file=2)
             os._exit(act())
         except BaseException:
             traceback.print_exc()
@@ -260,6 +262,7 @@ def check_log(log: Log, store: ObjectStore, folder: Path, flow_name: str) -> Non
     assert state.output is not None
     result = decode(state.output, store)
     assert_once(log)
+    assert len(written(log, records.COMPLETED)) == 1
     may_have_run: dict[str, int] = {}
     began = 0
     for record in written(log, records.OPENED, records.CALL, records.CALL_FAILED):

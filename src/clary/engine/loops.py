@@ -28,7 +28,9 @@ def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
         loop.set_task_factory(numbered_task)  # from here on: the body itself is no task of its own
         value = await coroutine
         while left := [future for future in list(execution.open_calls) if future.runs_in(loop)]:
-            await asyncio.wait([asyncio.ensure_future(_end_of(future)) for future in left])
+            ended, _ = await asyncio.wait([asyncio.ensure_future(_end_of(future)) for future in left])
+            for one in ended:
+                one.result()
         return value
 
     with asyncio.Runner() as runner:
