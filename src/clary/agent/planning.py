@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from clary import config
 from clary.agent.specs import VERSION, named
+from clary.agent.targets import check_name
 from clary.code import snapshot
 from clary.errors import ConfigError, UsageError, ValidationError
 from clary.runtime import tree
@@ -120,6 +121,8 @@ def _spec(
 
 
 def _project_root(target: FlowTarget) -> Path:
+    if "file" in target.spec:
+        check_name(target.spec["file"])
     if target.project is None:
         raise UsageError(
             "submit.no_project",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clary.agent.views import (
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from clary.journal.state import Attempt, RunState
     from clary.objects import ObjectStore
 
-_STARTED = frozenset({"running", "stopping"})
+_NO_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _RETRY = {"out_of_memory": "no", "user_code": "no", "permission": "no", "image": "no", "time_limit": "no"}
 
 
@@ -45,7 +47,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         ended=state.ended_at,
         inputs={name: preview(value) for name, value in state.inputs.items()},
         result=None if state.output is None else preview(state.output),
-        failure=None if state.failure is None or not state.settled else failure_view(state.run, state.failure),
+        failure=_failure_of(state),
         attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
         calls=tuple(call_view(record, store) for record in state.calls.values()),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
@@ -89,6 +91,28 @@ def failure_view(run: str, failure: Record) -> FailureView:
         retry=str(failure.get("retry", _RETRY.get(cause, "yes"))),
         frames=tuple(failure.get("frames", ())),
         exit_code=failure.get("exit_code"),
+    )
+
+
+def _failure_of(state: RunState) -> FailureView | None:
+    if state.failure is None or not state.settled:
+        return None
+    shown = failure_view(state.run, state.failure)
+    missing = _NO_MODULE.match(shown.summary)
+    if missing is None or state.attempt is None:
+        return shown
+    return replace(shown, next_step=_missing_step(state.run, missing[1], as_job=state.attempt.job is not None))
+
+
+def _missing_step(run: str, module: str, *, as_job: bool) -> str:
+    """Return what to do about a module that was not there: in a job it can be missing in two places."""
+    then = f"then go on with `clary runs resume {run}`."
+    if not as_job:
+        return f"Install what has the module {module} in the environment that runs clary, {then}"
+    return (
+        f"If {module} is a package, it is missing in the job's image: use one that has it (@flow(image=…), or --image "
+        "of a stack). If it is a file of the project, it was not sent: see that git does not ignore it. Mend that, "
+        f"{then}"
     )
 
 

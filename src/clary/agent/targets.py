@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from clary.journal.records import Record
 
 
+_STDLIB = sys.stdlib_module_names - {"test"}
+"""``test`` is of use to nobody but Python's own tests, and people call their files so."""
+
+
 @dataclass(frozen=True)
 class FlowTarget:
     """A flow that can be run, and where its code lies."""
@@ -35,16 +39,14 @@ def load_target(target: str) -> FlowTarget:
     """Return the flow that ``path/file.py:flow`` or ``module:flow`` names; its module is imported.
 
     Raises UsageError: ``target.malformed``, ``target.file_not_found``, ``target.module_not_found``,
-    ``target.import_failed``, ``target.flow_not_found`` or ``target.not_a_flow``.
+    ``target.import_failed``, ``target.flow_not_found``, ``target.not_a_flow`` or ``target.hides_stdlib``.
     """
     place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
-        raise UsageError(
-            "target.malformed",
-            f"{target!r} does not name a flow.",
-            next_step="Write path/file.py:FLOW or module:FLOW, such as examples/digits.py:digits.",
-            field="target",
-        )
+        step = "Write path/file.py:FLOW or module:FLOW, such as examples/digits.py:digits."
+        if target.rstrip(":").endswith(".py"):
+            step = f"Name the flow in the file: {target.rstrip(':')}:FLOW."
+        raise UsageError("target.malformed", f"{target!r} does not name a flow.", next_step=step, field="target")
     if place.endswith(".py") or "/" in place:
         project = find_project(_existing_file(Path(place)))
         spec = {"file": project.entry, "name": name}
@@ -95,9 +97,34 @@ def _loaded(project: Project, spec: Record) -> FlowTarget:
     raise _no_flow(where, module, spec["name"], found)
 
 
+def check_name(file: str) -> None:
+    """Refuse a flow's file that hides a module of Python itself; raises UsageError (``target.hides_stdlib``).
+
+    The flow's module goes by the file's name, so whatever imports that module later gets the flow's instead: threads,
+    multiprocessing and boto3 then break in places that say nothing of it.
+    """
+    path = Path(file)
+    if path.stem not in _STDLIB:
+        return
+    raise UsageError(
+        "target.hides_stdlib",
+        f"The file {path.name} has the name of a module of Python itself, which nothing could import then.",
+        next_step=f"Rename it, for example to {path.stem}_flow.py.",
+        field="target",
+    )
+
+
 def _existing_file(file: Path) -> Path:
-    if file.is_file():
+    if file.is_file() and file.suffix == ".py":
+        check_name(str(file))
         return file
+    if file.is_file():
+        raise UsageError(
+            "target.malformed",
+            f"{file} is not a Python file (.py).",
+            next_step="Name the .py file that holds the flow: path/file.py:FLOW.",
+            field="target",
+        )
     meant = nearest(file.name, [path.name for path in _python_files(file.parent)])
     if meant:
         step = f"Did you mean {file.with_name(meant)}?"
@@ -179,7 +206,7 @@ def _no_flow(where: str, module: ModuleType, name: str, found: Any) -> UsageErro
     listed = f"It has: {', '.join(flows)}." if flows else "It has no flow at all."
     if found is not None:
         step = f"Decorate it with @flow. {listed}" if callable(found) else listed
-        summary = f"{name} in {where} is a {type(found).__name__}, not a flow."
+        summary = f"{name} in {where} is no flow; its type is {type(found).__name__}."
         return UsageError("target.not_a_flow", summary, next_step=step, field="target", details={"flows": flows})
     meant = nearest(name, flows)
     return UsageError(
@@ -198,7 +225,7 @@ def _import_failed(where: str, root: Path, error: BaseException) -> UsageError:
     return UsageError(
         "target.import_failed",
         f"{where} cannot be imported. {at}: {type(error).__name__}: {message}",
-        next_step=_import_step(error),
+        next_step=_import_step(where, error),
         field="target",
         details={"file": place, "line": line, "exception": type(error).__name__},
     )
@@ -222,7 +249,12 @@ def _from_root(root: Path, file: str) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else file
 
 
-def _import_step(error: BaseException) -> str:
+def _import_step(where: str, error: BaseException) -> str:
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        module = where.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        return f"Relative imports need a package: name the module, {module}:FLOW."
+    if isinstance(error, ImportError) and error.name == "clary" and not isinstance(error, ModuleNotFoundError):
+        return "A file of your project is called clary.py, which hides Clary: rename it."
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name} in the environment that runs clary, or correct the import."
     if isinstance(error, SystemExit):

@@ -70,10 +70,10 @@ class Command(click.Command):
             ),
         ]
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Note the command's name for the output, then run it."""
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note the command's name for the output, then read the arguments: refusing them names it too."""
         ctx.ensure_object(State).command = command_name(ctx)
-        return super().invoke(ctx)
+        return super().parse_args(ctx, args)
 
 
 class Group(click.Group):
@@ -139,8 +139,7 @@ def command_name(ctx: click.Context) -> str:
 
 
 def _take_output(ctx: click.Context, _param: click.Parameter, value: str) -> None:
-    if value == "json":
-        ctx.ensure_object(State).json = True
+    ctx.ensure_object(State).json = value == "json"
 
 
 def _take_debug(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

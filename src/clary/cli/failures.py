@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
 from clary.cli.commands import command_name
 from clary.cli.state import INTERRUPTED, State
-from clary.errors import ClaryError, UsageError
+from clary.errors import ClaryError, ConfigError, UsageError
+
+_WRAPPERS = frozenset({"internal.unexpected", "files.no_space", "files.not_allowed"})
+"""Codes of errors made here, at the end: their traceback is that of the cause."""
 
 
 def refuse(state: State, error: ClaryError) -> int:
@@ -42,7 +47,7 @@ def from_click(state: State, error: click.ClickException) -> UsageError:
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     if ctx is not None:
         state.command = command_name(ctx)
-    path = ctx.command_path if ctx is not None else "clary"
+    path = f"clary {state.command}".rstrip()
     meant = error.possibilities if isinstance(error, click.NoSuchOption) else None
     parameter = error.param if isinstance(error, click.BadParameter) else None
     if isinstance(error, click.NoSuchOption):
@@ -58,14 +63,31 @@ def from_click(state: State, error: click.ClickException) -> UsageError:
 
 
 def unexpected(error: Exception) -> ClaryError:
-    """Wrap an error that nobody foresaw: code ``internal.unexpected``."""
-    wrapped = ClaryError(
+    """Wrap an error that nobody foresaw: a disk that takes no more, else code ``internal.unexpected``."""
+    wrapped = (_of_the_disk(error) if isinstance(error, OSError) else None) or ClaryError(
         "internal.unexpected",
         f"Clary met an error it did not expect: {type(error).__name__}: {error}",
         next_step="Run the command again with --debug for the traceback, and open an issue of the project with it.",
     )
     wrapped.__cause__ = error
     return wrapped
+
+
+def _of_the_disk(error: OSError) -> ClaryError | None:
+    where = f" {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ConfigError(
+            "files.no_space",
+            f"The disk is full; this could not be written:{where or ' a file'}.",
+            next_step="Make room, or set CLARY_HOME (and TMPDIR) to folders on another disk.",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ConfigError(
+            "files.not_allowed",
+            f"The system does not allow the use of{where or ' a file'}: {error.strerror}.",
+            next_step="Correct the rights, or set CLARY_HOME to a folder that you may write.",
+        )
+    return None
 
 
 def _name_the_sandbox(error: ClaryError) -> None:
@@ -82,5 +104,5 @@ def _name_the_sandbox(error: ClaryError) -> None:
 def _traceback(error: ClaryError) -> str:
     import traceback
 
-    shown = error.__cause__ if error.code == "internal.unexpected" and error.__cause__ else error
+    shown = error.__cause__ if error.code in _WRAPPERS and error.__cause__ else error
     return "".join(traceback.format_exception(shown)).rstrip()

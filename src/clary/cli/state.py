@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from clary import config
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
+_TAKES_OUTPUT = re.compile(r"--output|-[dfy]*o")
+_IS_JSON = re.compile(r"--output=json|-[dfy]*ojson")
+"""Flags may stand before ``-o`` in one word, as in ``-do json``."""
 
 
 @dataclass
@@ -28,9 +32,9 @@ class State:
     def of(cls, arguments: Sequence[str]) -> State:
         """Read the two options that decide how errors look before the rest is parsed: parsing itself may fail."""
         before = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-        pairs = set(itertools.pairwise(before))
-        as_json = bool({("-o", "json"), ("--output", "json")} & pairs) or bool(
-            {"-ojson", "--output=json"} & set(before)
+        as_json = any(
+            (_TAKES_OUTPUT.fullmatch(option) and value == "json") or _IS_JSON.fullmatch(option)
+            for option, value in itertools.zip_longest(before, before[1:])
         )
         return cls(json=as_json, debug="--debug" in before or config.debug())
 

@@ -72,7 +72,10 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
             # SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of this one.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            except OSError as error:
+                raise self._unusable(error.strerror or str(error)) from error
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
@@ -108,9 +111,12 @@ class Database:
                 f"Another process keeps the store {self.path} locked.",
                 next_step="Try again when it is done; `fuser` with that path names the process.",
             )
+        return self._unusable(str(error))
+
+    def _unusable(self, reason: str) -> ConfigError:
         return ConfigError(
             "control.unreadable",
-            f"The store {self.path} cannot be used: {error}.",
+            f"The store {self.path} cannot be used: {reason}.",
             next_step="Check the folder's rights and space; if the file is damaged, move it away. Runs are kept in the "
             "stacks' artifact stores; stacks have to be created again.",
         )

@@ -215,6 +215,7 @@ def _failed(action: str, url: str, text: str) -> ClaryError:
             f"S3 cannot be reached for {url}: nothing answers at {_address(text)}.",
             next_step="Check the network and the stack's endpoint; an endpoint on this machine must be started first.",
             retry=Retry.LATER,
+            details={"endpoint": _address(text)},
         )
     return AwsError(
         "store.unavailable",

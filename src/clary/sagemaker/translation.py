@@ -66,6 +66,13 @@ _CAUSES = (
         Retry.LATER,
     ),
     _Cause(
+        "ConfigParseError",
+        ConfigError,
+        "aws.bad_file",
+        "A file of AWS settings cannot be read: {path}.",
+        "Mend the file, or take it away and run `aws configure`; each section begins with a line such as [default].",
+    ),
+    _Cause(
         "NoRegionError",
         ConfigError,
         "aws.no_region",
@@ -149,16 +156,26 @@ def translate(
     if not isinstance(exc, BotoCoreError):
         return None
     where = exc.kwargs.get("endpoint_url") or endpoint or exc.kwargs.get("proxy_url")
-    where = where.rstrip("/") if where else None
+    where = _origin(where) if where else None
     cause = next(cause for cause in _CAUSES if cause.covers(exc))
     summary = cause.summary.format(
-        action=action, where=where or "the endpoint of AWS", text=exc, profile=exc.kwargs.get("profile", "")
+        action=action,
+        where=where or "the endpoint of AWS",
+        text=exc,
+        profile=exc.kwargs.get("profile", ""),
+        path=exc.kwargs.get("path", ""),
     )
     next_step = cause.next_step
     if cause.code == "aws.unreachable" and where and is_loopback(where):
         next_step = f"Start what should listen at {where}, or correct the endpoint of the stack."
     details = {"endpoint": where} if where else None
     return cause.kind(cause.code, summary, next_step=next_step, retry=cause.retry, details=details)
+
+
+def _origin(url: str) -> str:
+    """Return scheme and host of a URL: botocore's may go on with the bucket, and a proxy's may hold a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else url
 
 
 def is_loopback(url: str) -> bool:

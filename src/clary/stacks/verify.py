@@ -12,6 +12,7 @@ from clary.stacks.model import LOCAL, Stack
 from clary.stacks.rules import bucket_of
 
 _FORBIDDEN = frozenset({"403", "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedOperation"})
+_SAGEMAKER = "sagemaker.amazonaws.com"
 _MISSING = frozenset({"404", "NoSuchBucket", "NoSuchEntity", "NotFound"})
 
 
@@ -19,7 +20,8 @@ def verify(stack: Stack) -> list[str]:
     """Look at the bucket and the role of a stack; return warnings.
 
     Raises NotFoundError ``stack.bucket_not_found`` or ``stack.role_not_found``, ConfigError ``stack.bucket_region`` for
-    a bucket of another region, and the errors of ``clary.sagemaker`` when AWS cannot be asked at all.
+    a bucket of another region and ``stack.role_not_trusting`` for a role that SageMaker may not assume, and the errors
+    of ``clary.sagemaker`` when AWS cannot be asked at all.
     """
     if stack.type == LOCAL:
         return []
@@ -70,6 +72,7 @@ def _check_role(aws: Any, stack: Stack) -> list[str]:
         return [f"The role {name!r} could not be looked at (iam:GetRole is missing); it is taken as it is."]
     found = str(answer["Role"]["Arn"])
     if found == role:
+        _check_trust(role, answer["Role"].get("AssumeRolePolicyDocument"))
         return []
     if found.split(":")[4] != account:
         return [f"The role belongs to the account {account}, the credentials to another: it could not be looked at."]
@@ -79,6 +82,34 @@ def _check_role(aws: Any, stack: Stack) -> list[str]:
         next_step=f"Give --execution-role {found}; the path before the name is part of the ARN.",
         field="execution_role",
     )
+
+
+def _check_trust(role: str, policy: Any) -> None:
+    """Refuse a role that no statement lets SageMaker assume. Conditions and denials are left to the service."""
+    if not isinstance(policy, dict):
+        return  # botocore decodes the document; what it cannot read is not for us to judge
+    if any(_lets_sagemaker_in(statement) for statement in _listed(policy.get("Statement"))):
+        return
+    name = role.rpartition("/")[2]
+    raise ConfigError(
+        "stack.role_not_trusting",
+        f"The role {name!r} does not let SageMaker assume it.",
+        next_step=f"Allow sts:AssumeRole to the service {_SAGEMAKER} in its trust policy (`aws iam "
+        f"update-assume-role-policy --role-name {name} …`), or name another role.",
+        field="execution_role",
+    )
+
+
+def _lets_sagemaker_in(statement: Any) -> bool:
+    if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
+        return False
+    principal = statement.get("Principal")
+    services = _listed(principal.get("Service")) if isinstance(principal, dict) else _listed(principal)
+    return "NotPrincipal" in statement or bool({_SAGEMAKER, "*"} & set(services))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _ask(aws: Any, action: str, resource: str, request: Any) -> tuple[dict[str, Any], str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,3 +143,29 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "moto" else find(name, *rest))
     assert 'pip install "clary[sandbox]"' in machine("stack", "list").out
+
+
+@pytest.mark.parametrize(
+    ("principal", "trusting"),
+    [
+        ({"Service": "ec2.amazonaws.com"}, False),
+        ({"AWS": "arn:aws:iam::123456789012:root"}, False),
+        ({"Service": ["ec2.amazonaws.com", "sagemaker.amazonaws.com"]}, True),
+        ("*", True),
+    ],
+)
+def test_a_role_that_does_not_trust_sagemaker_is_refused(
+    machine: CommandLine, shared_sandbox: Sandbox, credentials: str, principal: object, trusting: bool
+) -> None:
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    name = f"role-{len(str(principal))}"
+    made = shared_sandbox.client("iam").create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    given = arguments(shared_sandbox, credentials, **{"execution-role": made["Role"]["Arn"]})
+    answer = machine("stack", "create", "aws", *given, "-o", "json")
+    assert answer.code == (0 if trusting else 1), answer.err
+    if not trusting:
+        assert answer.error["code"] == "stack.role_not_trusting"
+        assert "sagemaker.amazonaws.com" in answer.error["next_step"]

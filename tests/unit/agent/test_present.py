@@ -113,3 +113,17 @@ def test_a_failure_is_shown_only_while_the_run_is_over() -> None:
 @pytest.mark.parametrize("failure", [{}, {"cause": "internal"}, {"error": {"type": "E", "message": "m"}}])
 def test_every_failure_has_a_next_step(failure: Record) -> None:
     assert failure_view("01ARZ3NDEKTSV4RRFFQ69G5FAV", failure).next_step
+
+
+@pytest.mark.parametrize(("job", "words"), [("job-1", "missing in the job's image"), (None, "that runs clary")])
+def test_a_missing_module_says_where_it_is_missing(job: str | None, words: str) -> None:
+    created = records.created(RUN, flow="f", stack="s", spec={}, inputs={}, by="me")
+    error = {"type": "ModuleNotFoundError", "message": "No module named 'torch'", "frames": []}
+    ended = records.attempt_ended(1, "failed", {"cause": "user_code", "error": error})
+
+    view = run_view(_state((0, [created, records.attempt(1, job=job, request={}, spec={})]), (1, [ended])), STORE)
+
+    assert view.failure is not None
+    assert "torch" in view.failure.next_step
+    assert words in view.failure.next_step
+    assert f"clary runs resume {RUN}" in view.failure.next_step

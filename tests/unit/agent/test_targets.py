@@ -169,3 +169,32 @@ def test_a_package_that_fails_on_the_way_is_told(root: Path) -> None:
 
     assert error.code == "target.import_failed"
     assert "pkg_bad/__init__.py:1" in error.summary
+
+
+def test_a_file_that_hides_a_module_of_python_is_refused(root: Path) -> None:
+    _write(root / "queue.py", _FLOW)
+    error = _refusal("queue.py:work")
+    assert error.code == "target.hides_stdlib"
+    assert "queue_flow.py" in error.next_step
+    _write(root / "test.py", _FLOW)
+    assert load_target("test.py:work").flow.name == "work"
+
+
+def test_what_is_no_python_file_is_said_to_be_none(root: Path) -> None:
+    _write(root / "notes.txt", "")
+    error = _refusal("./notes.txt:work")
+    assert (error.code, error.summary) == ("target.malformed", "notes.txt is not a Python file (.py).")
+    assert "train.py:FLOW" in _refusal("train.py").next_step
+
+
+def test_a_relative_import_is_told_how_to_be_named(root: Path) -> None:
+    _write(root / "src" / "pkg_rel" / "__init__.py", "")
+    _write(root / "src" / "pkg_rel" / "flows.py", "from . import other\n" + _FLOW)
+    error = _refusal("src/pkg_rel/flows.py:work")
+    assert error.code == "target.import_failed"
+    assert "pkg_rel.flows:FLOW" in error.next_step
+
+
+def test_a_file_called_clary_is_told_to_be_renamed(root: Path) -> None:
+    _write(root / "clary.py", "from clary import nothing_of_the_kind\n")
+    assert "rename it" in _refusal("clary.py:work").next_step

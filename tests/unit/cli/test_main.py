@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -74,6 +76,7 @@ def test_no_command_shows_the_help(clary: CommandLine) -> None:
         (["stack", "create", "x", "--type", "sagemkr"], "cli.usage", "sagemaker"),
         (["stack", "list", "-o", "jsn"], "cli.usage", "json"),
         (["stack", "show"], "cli.usage", "clary stack show --help"),
+        (["stack", "create", "x", "--region"], "cli.usage", "clary stack create --help"),
         (["runs", "list", "--status", "runing"], "cli.usage", "running"),
     ],
 )
@@ -89,7 +92,7 @@ def test_a_misspelt_word_gets_the_nearest_right_one(
 
 
 def test_errors_are_json_when_asked_for_even_before_parsing(clary: CommandLine) -> None:
-    for form in (["-o", "json"], ["--output", "json"], ["--output=json"], ["-ojson"]):
+    for form in (["-o", "json"], ["--output", "json"], ["--output=json"], ["-ojson"], ["-do", "json"]):
         answer = clary("stack", "list", "--nope", *form)
         assert answer.code == 2
         assert answer.error["code"] == "cli.no_such_option"
@@ -149,3 +152,31 @@ def test_every_command_takes_the_common_options(group: str) -> None:
         names = {name for parameter in leaf.params for name in parameter.opts}
         assert {"-o", "--output", "--debug"} <= names, leaf.name
         assert leaf.help, leaf.name
+
+
+def test_the_last_output_option_counts(clary: CommandLine) -> None:
+    assert clary("stack", "list", "-o", "json", "-o", "text").out.startswith("local:")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "files.no_space"),
+        (errno.EDQUOT, "files.no_space"),
+        (errno.EROFS, "files.not_allowed"),
+        (errno.EACCES, "files.not_allowed"),
+        (errno.EIO, "internal.unexpected"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_no_fault_of_clary(
+    clary: CommandLine, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def write() -> None:
+        raise OSError(number, os.strerror(number), "/somewhere/file")
+
+    monkeypatch.setattr(service, "listing", write)
+    answer = clary("stack", "list")
+    assert answer.code == 1
+    assert f"Code: {code}" in answer.err
+    assert "/somewhere/file" in answer.err
+    assert "in write" in clary("stack", "list", "--debug").err

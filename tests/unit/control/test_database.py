@@ -122,3 +122,10 @@ def test_several_processes_begin_and_write_at_once(tmp_path: Path) -> None:
     assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
     with Database(path).reading() as connection:
         assert settings.get(connection, "n") == "100"
+
+
+def test_a_store_that_cannot_be_made_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused, Database(tmp_path / "gone" / "clary.db").reading():
+        pass
+    assert refused.value.code == "control.unreadable"
+    assert str(tmp_path / "gone") in refused.value.summary

@@ -226,3 +226,27 @@ def test_over_the_wire(aws: Aws, scripted: ScriptedAws) -> None:
         client.describe_training_job(TrainingJobName="a")
     assert caught.value.code == "aws.no_reply"
     assert caught.value.details["endpoint"] == scripted.url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://127.0.0.1:9/a-bucket", "http://127.0.0.1:9"),
+        ("http://me:secret@proxy:3128/", "http://proxy:3128"),
+        ("proxy:3128", "proxy:3128"),
+    ],
+)
+def test_an_endpoint_is_told_without_bucket_and_password(url: str, shown: str) -> None:
+    error = translate(botocore.EndpointConnectionError(endpoint_url=url, error="x"), action="s3:HeadBucket")
+    assert error is not None
+    assert error.details["endpoint"] == shown
+    assert f"Nothing answers at {shown} (s3:HeadBucket)." in error.summary
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_named() -> None:
+    error = translate(botocore.ConfigParseError(path="/home/me/.aws/credentials", error="x"), action="sts:*")
+    assert error is not None
+    assert (error.code, error.summary) == (
+        "aws.bad_file",
+        "A file of AWS settings cannot be read: /home/me/.aws/credentials.",
+    )
