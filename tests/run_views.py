@@ -84,6 +84,8 @@ class Services:
     story: Callable[[Observer], None] = lambda observer: None
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     lines: list[tuple[str, float, str]] = field(default_factory=list)
+    under_way: bool = False
+    """Whether a watch of the run was broken off: then the run goes on."""
 
     def load_target(self, target: str) -> Target:
         return Target(digits)
@@ -98,7 +100,9 @@ class Services:
 
     def follow(self, stack: Stack, run_id: str, observer: Observer) -> RunView:
         self.asked.append(("follow", run_id))
+        self.under_way = True
         self.story(observer)
+        self.under_way = False
         return self.ended
 
     def stop(self, stack: Stack, run_id: str) -> RunView:
@@ -113,7 +117,7 @@ class Services:
 
     def get_run(self, stack: Stack, run_id: str) -> RunView:
         self.asked.append(("get_run", run_id))
-        return self.ended
+        return run_view("running", stack=stack.name) if self.under_way else self.ended
 
     def list_runs(self, stack: Stack, *, limit: int, status: str | None) -> list[RunView]:
         self.asked.append(("list_runs", stack.name, limit, status))

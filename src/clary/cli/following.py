@@ -60,9 +60,10 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
             return state.INTERRUPTED
         killed = stack.type == LOCAL
     if detach and run.status not in SETTLED:
-        _say_detached(stack, run.id)
+        _say_detached(stack, run)
         return 0
     view.finish()
+    run = run_text.explained(run, stack)
     output.item(run.to_dict(), lambda: run_text.summary(run))
     return state.INTERRUPTED if killed else 0 if run.status == "completed" else 1
 
@@ -79,16 +80,17 @@ def _interrupted(stack: Stack, run: str, view: LiveView | SilentView) -> RunView
 
     try:
         if not _wants_stop(stack):
-            _say_detached(stack, run)
+            _leave(stack, run)
             return None
         stopped = service.stop(stack, run)
         if stopped.status in SETTLED:
             return stopped
         view.note("asked the job to stop; Ctrl-C again leaves it to itself")
+        view.look_again()
         return _until_settled(stack, run, view)
     except KeyboardInterrupt:
         click.echo(err=True)
-        _say_detached(stack, run)
+        _leave(stack, run)
         return None
 
 
@@ -102,16 +104,22 @@ def _wants_stop(stack: Stack) -> bool:
     return sys.stdin.readline().strip().lower() in {"s", "stop"}
 
 
-def _say_detached(stack: Stack, run: str) -> None:
+def _leave(stack: Stack, run: str) -> None:
+    """Leave a run after Ctrl-C, with a last look at it: that asks for its job if Ctrl-C came before this was done."""
     from clary.agent import service
 
-    if state.current().json:
-        output.item(service.get_run(stack, run).to_dict(), lambda: None)
-        return
-    output.say(f"Detached: run {run} goes on, on {stack.name}. {DETACHED}")
-    output.say("Next:")
-    for command in (f"clary runs logs {run} -f", f"clary runs wait {run}", f"clary runs stop {run}"):
-        output.say(f"  {command}")
+    _say_detached(stack, service.get_run(stack, run))
+
+
+def _say_detached(stack: Stack, run: RunView) -> None:
+    def text() -> None:
+        if run.status in SETTLED:
+            output.say(f"Run {run.id} is {output.status(run.status)} already.")
+        else:
+            output.say(f"Detached: run {run.id} goes on, on {stack.name}. {DETACHED}")
+        run_text.next_steps(run)
+
+    output.item(run.to_dict(), text)
 
 
 @contextmanager

@@ -22,6 +22,10 @@ class LiveView:
         """The run as it was submitted; None until then."""
         self._attempt = 0
         self._phase: PhaseView | None = None
+        self._phases: set[tuple[int, str, float | None]] = set()
+        self._said: Counter[tuple[int, str]] = Counter()
+        self._again: Counter[tuple[int, str]] = Counter()
+        """Lines, by attempt and host, that a second look at the job tells once more."""
         self._hosts: set[str] = set()
         self._calls: set[tuple[str, int]] = set()
         self._kept: Counter[int] = Counter()
@@ -41,9 +45,11 @@ class LiveView:
 
     def phase(self, attempt: int, phase: PhaseView) -> None:
         """Print a phase that began, and how long the one before it took."""
-        before, self._phase = self._phase, phase
-        if before is not None and (before.name, before.started) == (phase.name, phase.started):
+        key = (attempt, phase.name, phase.started)
+        if key in self._phases:
             return
+        self._phases.add(key)
+        before, self._phase = self._phase, phase
         self._attempt = max(self._attempt, attempt)
         when = human.clock(phase.started) if phase.started is not None else "        "
         took = ""
@@ -54,6 +60,11 @@ class LiveView:
 
     def log(self, host: str, timestamp: float, line: str) -> None:  # noqa: ARG002 the line is printed as it comes
         """Print a line of the job's output; the host is named once there are several."""
+        key = (self._attempt, host)
+        if self._again[key]:
+            self._again[key] -= 1
+            return
+        self._said[key] += 1
         self._say_kept()
         self._hosts.add(host)
         say(f"[{host}] {line}" if len(self._hosts) > 1 else line)
@@ -72,6 +83,10 @@ class LiveView:
     def note(self, text: str) -> None:
         """Print something the person should know."""
         say(f"  {output.style('·', 'cyan')} {text}")
+
+    def look_again(self) -> None:
+        """Expect to be told once more of all that was printed: only what is new is printed then."""
+        self._again = self._said.copy()
 
     def finish(self) -> None:
         """Print what was held back; the summary follows."""
@@ -108,6 +123,9 @@ class SilentView:
         """Print nothing."""
 
     def note(self, text: str) -> None:
+        """Print nothing."""
+
+    def look_again(self) -> None:
         """Print nothing."""
 
     def finish(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
@@ -21,6 +22,10 @@ STATUS_COLOURS = {
     "interrupted": "yellow",
     "waiting": "cyan",
 }
+
+
+_GAP = 3
+"""Columns between two columns of a table."""
 
 
 def item(data: Mapping[str, Any], text: Callable[[], None]) -> None:
@@ -83,6 +88,18 @@ def status(name: str) -> str:
     return style(name, STATUS_COLOURS.get(name, "blue"))
 
 
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that stdout is, or None where it is none: then nothing need be narrow."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def table_width(headers: Sequence[str], body: Sequence[Sequence[str]]) -> int:
+    """Return the columns that a table needs on a terminal so that no cell is folded."""
+    from rich.cells import cell_len
+
+    return sum(max(map(cell_len, column)) for column in zip(headers, *body, strict=True)) + _GAP * (len(headers) - 1)
+
+
 def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     """Print a table that folds long cells on a narrow terminal; into a pipe nothing is folded or cut."""
     from rich.box import SIMPLE_HEAD
@@ -96,7 +113,7 @@ def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
         highlight=False,
         markup=False,
         emoji=False,
-        width=None if terminal else 10_000,
+        width=terminal_width() or 10_000,
         no_color=not _colour_on(sys.stdout),
     )
     shown = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")

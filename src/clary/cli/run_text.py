@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunView
 from clary.cli import format as human
@@ -10,24 +14,46 @@ from clary.cli import output
 from clary.cli.output import say
 from clary.files import size_text
 
-HEADERS = ("RUN", "FLOW", "STATUS", "STARTED", "DURATION", "STACK")
+if TYPE_CHECKING:
+    from clary.stacks.model import Stack
+
+COLUMNS: dict[str, Callable[[RunView], str]] = {
+    "RUN": lambda run: run.id,
+    "FLOW": lambda run: textwrap.shorten(run.flow, 40, placeholder="…"),
+    "STATUS": lambda run: run.status,
+    "STARTED": lambda run: human.moment(run.started or run.created),
+    "AGE": lambda run: human.ago(run.started or run.created),
+    "DURATION": lambda run: human.duration(elapsed(run)),
+    "STACK": lambda run: run.stack,
+}
+"""The columns of a list of runs, with what they say of a run."""
+LAYOUTS = (
+    ("RUN", "FLOW", "STATUS", "STARTED", "DURATION", "STACK"),
+    ("RUN", "FLOW", "STATUS", "AGE", "DURATION", "STACK"),
+    ("RUN", "FLOW", "STATUS", "AGE", "DURATION"),
+    ("RUN", "FLOW", "STATUS"),
+    ("RUN", "STATUS"),
+)
+"""What is shown of them, the widest first: an id that is folded could not be copied."""
 
 
-def cells(run: RunView) -> tuple[str, ...]:
-    """Return a run's cells of the table under ``HEADERS``."""
-    return (
-        run.id,
-        run.flow,
-        run.status,
-        human.moment(run.started or run.created),
-        human.duration(elapsed(run)),
-        run.stack,
-    )
+def listing(runs: Sequence[RunView]) -> None:
+    """Print a table of runs, with as many columns as the terminal has room for."""
+    width = output.terminal_width()
+    for layout in LAYOUTS:
+        body = [[COLUMNS[name](run) for name in layout] for run in runs]
+        if width is None or output.table_width(layout, body) <= width:
+            break
+    output.table(layout, body)
 
 
 def elapsed(run: RunView) -> float | None:
-    """Return the seconds from start to end of a run that is over, or None."""
-    return run.ended - run.started if run.started is not None and run.ended is not None else None
+    """Return the seconds that a run which is over took, or None; the time between its attempts does not count."""
+    if run.started is None or run.ended is None:
+        return None
+    if len(run.attempts) == 1:
+        return run.ended - run.started
+    return sum(one.ended - one.started for one in run.attempts if one.started is not None and one.ended is not None)
 
 
 def billable(run: RunView) -> int | None:
@@ -60,7 +86,7 @@ def page(run: RunView) -> None:
     _artifacts(run)
     if run.failure is not None:
         _failure(run.failure)
-    _next(run)
+    next_steps(run, shown=True)
 
 
 def summary(run: RunView) -> None:
@@ -75,7 +101,28 @@ def summary(run: RunView) -> None:
     _artifacts(run)
     if run.failure is not None:
         _failure(run.failure)
-    _next(run)
+    next_steps(run)
+
+
+def explained(run: RunView, stack: Stack) -> RunView:
+    """Return the run with a next step that fits the sandbox, where a package was missing in the sandbox's own image."""
+    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", run.failure.summary) if run.failure else None
+    if missing is None or run.failure is None or not (stack.endpoint_url or "").startswith("http://127.0.0.1:"):
+        return run
+    step = (
+        f"On the sandbox: `clary sandbox stop`, then `clary sandbox start --detach --with {missing[1]}` (or the "
+        f"package's name on PyPI, if that is another). {run.failure.next_step}"
+    )
+    return replace(run, failure=replace(run.failure, next_step=step))
+
+
+def next_steps(run: RunView, *, shown: bool = False) -> None:
+    """Print commands worth typing next; ``shown`` leaves out the one that shows what was just shown."""
+    say()
+    say("Next:")
+    for command in next_commands(run):
+        if not (shown and command.startswith("clary runs show")):
+            say(f"  {command}")
 
 
 def next_commands(run: RunView) -> list[str]:
@@ -140,14 +187,8 @@ def _artifacts(run: RunView) -> None:
 def _failure(failure: FailureView) -> None:
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
     say()
-    say(output.style("Why", "red", bold=True) + f": {failure.summary} ({failure.cause.replace('_', ' ')}{code})")
+    summary = textwrap.indent(failure.summary, "  ").lstrip()  # an exception's text may have several lines
+    say(output.style("Why", "red", bold=True) + f": {summary} ({failure.cause.replace('_', ' ')}{code})")
     for frame in failure.frames:
         say(textwrap.indent(frame.rstrip(), "  "))
     say(f"Next step: {failure.next_step}")
-
-
-def _next(run: RunView) -> None:
-    say()
-    say("Next:")
-    for command in next_commands(run):
-        say(f"  {command}")

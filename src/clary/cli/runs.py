@@ -30,7 +30,7 @@ def runs() -> None:
 @runs.command("list")
 @click.option("--stack", "stack_name", metavar="NAME", help="The stack to list. Default: the current one.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first.")
-@click.option("--status", type=Choice(STATUSES), help="Only runs in this state.")
+@click.option("--status", type=Choice(STATUSES), metavar="STATUS", help=f"Only runs that are {', '.join(STATUSES)}.")
 def list_(stack_name: str | None, limit: int, status: str | None) -> None:
     """List the runs of a stack, newest first."""
     from clary.agent import service
@@ -41,7 +41,7 @@ def list_(stack_name: str | None, limit: int, status: str | None) -> None:
 
     def text() -> None:
         if found:
-            output.table(run_text.HEADERS, [run_text.cells(run) for run in found])
+            run_text.listing(found)
         else:
             say(f"No runs on {stack.name} yet." if status is None else f"No runs on {stack.name} are {status}.")
 
@@ -56,7 +56,7 @@ def show(run: str, stack_name: str | None) -> None:
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
-    found = service.get_run(stack, identifier)
+    found = run_text.explained(service.get_run(stack, identifier), stack)
     output.item(found.to_dict(), lambda: run_text.page(found))
 
 
@@ -95,7 +95,7 @@ def wait(run: str, stack_name: str | None, timeout: float | None) -> int:
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
-    ended = service.wait(stack, identifier, timeout)
+    ended = run_text.explained(service.wait(stack, identifier, timeout), stack)
     output.item(ended.to_dict(), lambda: run_text.summary(ended))
     return 0 if ended.status == "completed" else 1
 
@@ -114,7 +114,8 @@ def stop(run: str, stack_name: str | None) -> None:
         if stopped.status in SETTLED:
             say(f"Run {stopped.id} is {output.status(stopped.status)}.")
         else:
-            say(f"Run {stopped.id} is {output.status(stopped.status)}: its job was asked to stop.")
+            what = "job" if stopped.attempts and stopped.attempts[-1].job else "process"
+            say(f"Run {stopped.id} is {output.status(stopped.status)}: its {what} was asked to stop.")
             say(f"`clary runs wait {stopped.id}` waits until it is gone.")
 
     output.item(stopped.to_dict(), text)

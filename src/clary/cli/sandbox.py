@@ -66,6 +66,7 @@ def start(
 
     Without --detach it runs here until Ctrl-C. The lines it prints point the AWS CLI, boto3 and other SDKs at it.
     """
+    service.listing()  # a store that cannot be read is refused before anything is started
     wanted = [*(line for file in files for line in requirements_of(file)), *packages]
     if detach:
         started = api.start(port=port, data=data, requirements=wanted, clock_speed=clock_speed)
@@ -78,9 +79,17 @@ def start(
 @_data
 def stop(data: Path | None) -> None:
     """Stop the sandbox. What it keeps stays; containers that run are ended."""
+    ended = [job["name"] for job in _jobs_running(data)]
     stopped = api.stop(data)
-    shown = {"endpoint": stopped["endpoint"], "pid": stopped["pid"], "stopped": True}
-    output.item(shown, lambda: say(f"Stopped the sandbox at {stopped['endpoint']}."))
+    shown = {"endpoint": stopped["endpoint"], "pid": stopped["pid"], "stopped": True, "jobs_ended": ended}
+
+    def text() -> None:
+        say(f"Stopped the sandbox at {stopped['endpoint']}.")
+        if ended:
+            say(f"Jobs that were running have ended without a result: {', '.join(ended)}.")
+            say("Their runs go on with `clary runs resume RUN` when the sandbox is started again.")
+
+    output.item(shown, text)
 
 
 @sandbox.command("status")
@@ -133,6 +142,14 @@ def faults(kind: str | None, data: Path | None, clear: bool, **options: Any) -> 
     options["status"] = options.pop("http_status")
     added = api.add_fault(kind, data=data, **{name: value for name, value in options.items() if value is not None})
     output.item(added, lambda: _print_faults([added]))
+
+
+def _jobs_running(data: Path | None) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = api.status(data)["jobs_running"]
+    except SandboxError:
+        return []  # it does not answer any more; it can be stopped all the same
+    return found
 
 
 def running_place() -> rules.Place:
@@ -245,9 +262,7 @@ def _check_kind(kind: str) -> None:
 def _print_started(found: dict[str, Any], *, detached: bool) -> None:
     say(f"The sandbox answers at {found['endpoint']} (executor: {found['executor']}).")
     _print_not_honoured(found)
-    say("To point the AWS CLI and boto3 at it:")
-    for name, value in found["environment"].items():
-        say(f"  export {name}={value}")
+    _print_environment(found)
     say("To run a flow on it: clary run FILE.py:FLOW --stack sandbox")
     say("To stop it: " + ("clary sandbox stop" if detached else "Ctrl-C"))
 
@@ -269,6 +284,13 @@ def _print_status(found: dict[str, Any]) -> None:
         ]
     )
     _print_not_honoured(found)
+    _print_environment(found)
+
+
+def _print_environment(found: dict[str, Any]) -> None:
+    say("To point the AWS CLI and boto3 at it:")
+    for name, value in found["environment"].items():
+        say(f"  export {name}={value}")
 
 
 def _print_not_honoured(found: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clary.agent.views import AttemptView, FailureView
 from clary.cli import output, params
 from clary.cli import state as cli_state
 from clary.cli.live import LiveView
@@ -19,7 +20,7 @@ from clary.stacks.model import Stack
 from run_views import BEGAN, PHASES, RUN, Services, call, run_view
 
 if TYPE_CHECKING:
-    from clary.agent.views import Observer
+    from clary.agent.views import Observer, RunView
     from command_line import CommandLine
 
 
@@ -190,6 +191,52 @@ def test_ctrl_c_at_a_terminal_asks(
     assert ("Detached" in answer.out) is not stopped
 
 
+def test_leaving_a_run_looks_at_it_once_more(clary: CommandLine, services: Services, gpu: str) -> None:
+    """Ctrl-C may come before the job was asked for: the look asks for it, so that "goes on" is true."""
+    services.story = interrupt
+    assert "Detached" in clary("run", "x.py:digits", "--stack", "gpu").out
+    assert services.asked[-1] == ("get_run", RUN)
+    services.asked.clear()
+    assert "Detached" in clary("run", "x.py:digits", "--stack", "gpu", "--detach").out
+    assert ("get_run", RUN) not in services.asked  # it was asked for, and a look would cost a request
+
+
+def test_after_a_stop_only_what_is_new_is_printed(
+    clary: CommandLine, services: Services, gpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(observer: Observer) -> None:
+        story(observer)
+        observer.log("algo-1", BEGAN + 1, "hello")  # the same text once more is another line
+
+    def first(observer: Observer) -> None:
+        told(observer)
+        raise KeyboardInterrupt
+
+    def second(observer: Observer) -> None:
+        told(observer)
+        observer.log("algo-1", BEGAN + 2, "stopping")
+
+    services.story = first
+    stop = services.stop
+
+    def stop_then_tell(stack: Stack, run: str) -> RunView:
+        view = stop(stack, run)
+        services.story = second
+        return view
+
+    monkeypatch.setattr(sys.modules["clary.agent.service"], "stop", stop_then_tell)
+    monkeypatch.setattr(cli_state, "interactive", lambda: True)
+    monkeypatch.setattr(sys, "stdin", Keyboard("s\n"))
+    out = clary("run", "x.py:digits", "--stack", "gpu").out
+    assert [out.count(text) for text in ("  Starting  ", "  Training", "hello", "train#1", "stopping")] == [
+        1,
+        1,
+        2,
+        1,
+        1,
+    ]
+
+
 def test_ctrl_c_before_there_is_a_run_is_one_line(
     clary: CommandLine, services: Services, gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,3 +399,61 @@ def test_colour_is_for_terminals_without_no_color(monkeypatch: pytest.MonkeyPatc
 def test_inputs_that_are_no_names_are_refused() -> None:
     with pytest.raises(UsageError):
         params.inputs(["a-b=1"])
+
+
+class Wide:
+    """Stands in for the width of the terminal."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+        monkeypatch.setattr(output, "terminal_width", lambda: columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "headers"),
+    [
+        (120, "RUN FLOW STATUS STARTED DURATION STACK"),
+        (80, "RUN FLOW STATUS AGE DURATION STACK"),
+        (50, "RUN FLOW STATUS"),
+        (40, "RUN STATUS"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_ids(
+    clary: CommandLine, services: Services, monkeypatch: pytest.MonkeyPatch, columns: int, headers: str
+) -> None:
+    Wide(monkeypatch, columns)
+    lines = clary("runs", "list").out.splitlines()
+    assert lines[0].split() == headers.split()
+    assert lines[-1].startswith(f"{RUN} ")
+    assert max(map(len, lines)) <= columns
+
+
+def test_a_flow_s_long_name_does_not_stretch_the_list(clary: CommandLine, services: Services) -> None:
+    services.ended = run_view(flow="x" * 300)
+    assert max(map(len, clary("runs", "list").out.splitlines())) < 160
+
+
+def test_the_time_between_attempts_does_not_count(clary: CommandLine, services: Services) -> None:
+    attempts = (
+        AttemptView(1, "interrupted", None, BEGAN, BEGAN + 2),
+        AttemptView(2, "completed", None, BEGAN + 7200, BEGAN + 7203),
+    )
+    services.ended = run_view(attempts=attempts, ended=BEGAN + 7203)
+    assert "Duration: 5.00 s" in clary("runs", "show", RUN).out
+    assert "completed after 5.00 s" in clary("runs", "wait", RUN).out
+
+
+def test_what_is_shown_is_not_offered_to_be_shown(clary: CommandLine, services: Services) -> None:
+    assert f"clary runs show {RUN}" not in clary("runs", "show", RUN).out
+    assert f"clary runs show {RUN}" in clary("runs", "wait", RUN).out
+
+
+def test_the_sandbox_s_image_lacks_a_package(clary: CommandLine, services: Services) -> None:
+    failure = FailureView("user_code", "ModuleNotFoundError: No module named 'torch.nn'", "Use another image.", "no")
+    services.ended = run_view("failed", failure=failure)
+    stacks.refresh(Stack("gpu", "sagemaker", "s3://b/x", region="us-east-1", endpoint_url="http://127.0.0.1:4599"))
+    for command in (["show", RUN], ["wait", RUN]):
+        out = clary("runs", *command, "--stack", "gpu").out
+        assert "clary sandbox start --detach --with torch`" in out
+        assert "Use another image." in out
+    stacks.refresh(Stack("gpu", "sagemaker", "s3://b/x", region="us-east-1"))
+    assert "sandbox" not in clary("runs", "show", RUN, "--stack", "gpu").out
