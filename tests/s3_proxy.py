@@ -6,6 +6,7 @@ import http.client
 import socket
 import struct
 import threading
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -110,7 +111,6 @@ class S3:
         self.endpoint = f"http://{proxy[0]}:{proxy[1]}"
         self._direct = f"http://{moto[0]}:{moto[1]}"
         self.plan = plan
-        self._buckets = 0
 
     def store(self, *, direct: bool = False, bucket: str | None = None) -> ObjectStore:
         """Open a store in a new bucket, or in the one that is named."""
@@ -123,8 +123,7 @@ class S3:
 
     def new_bucket(self) -> str:
         """Make a bucket and return its name."""
-        self._buckets += 1
-        name = f"bucket-{self._buckets}"
+        name = f"bucket-{uuid.uuid4().hex}"  # moto's state is the process's: another server here shows the same buckets
         host, port = self._direct.removeprefix("http://").split(":")
         connection = http.client.HTTPConnection(host, int(port), timeout=30)
         connection.request("PUT", f"/{name}", headers={"Authorization": _AUTHORIZATION})
