@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "lustre", "beegfs"}
 )
+_PATIENCE = 30.0
+"""Seconds to wait for another process that has the file locked."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
     run TEXT NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (run, seq)
@@ -111,9 +114,9 @@ def journal_mode(path: Path) -> str:
 def _connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         mode = journal_mode(path.parent)
-        connection.execute(f"PRAGMA journal_mode = {mode}")
+        _use_mode(connection, mode)
         connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync or mode == 'delete' else 'NORMAL'}")
         connection.execute(_SCHEMA)
     except sqlite3.Error as error:
@@ -123,6 +126,18 @@ def _connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
             next_step="Check the folder's rights and free space, or set CLARY_HOME to another folder.",
         ) from error
     return connection
+
+
+def _use_mode(connection: sqlite3.Connection, mode: str) -> None:
+    """Set the journal mode, which the file keeps. A change needs the file for itself, and SQLite does not wait then."""
+    deadline = time.monotonic() + _PATIENCE
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _broken(reason: str) -> JournalError:
