@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from clary import testing
 from clary.agent import service
 from clary.stacks.model import Stack
+from command_line import CommandLine
+from e2e import odd
 
 if TYPE_CHECKING:
     from clary.agent.views import RunView
@@ -87,6 +90,25 @@ def lab(_lab: Lab) -> Iterator[Lab]:
     yield _lab
     _lab.sandbox.faults.clear()
     _lab.sandbox.clock.speed(1)
+
+
+@pytest.fixture
+def terminal(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[CommandLine]:
+    """The command line, with the lab as a stack, in an odd project that is the current folder."""
+    from clary.stacks import service as stacks
+
+    for name in ("CLARY_STACK", "CLARY_DEBUG", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(odd.make(tmp_path))
+    stacks.refresh(lab.stack)
+    path, modules = sys.path[:], set(sys.modules)
+    yield CommandLine(capsys)
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture

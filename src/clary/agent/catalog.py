@@ -16,7 +16,7 @@ from clary.ids import LENGTH, is_id
 from clary.stacks import service as stacks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from clary.stacks.model import Stack
@@ -66,7 +66,8 @@ def find(prefix: str, stack: Stack | None) -> tuple[Stack, str]:
     ``stack`` limits the search. Else the runs that this machine has seen are looked at, then the stacks: the current
     one first, then all others.
 
-    Raises NotFoundError (``run.not_found``), UsageError (``run.ambiguous``).
+    Raises NotFoundError (``run.not_found``), UsageError (``run.ambiguous``), and what is wrong with the current stack
+    where that could not be looked at; another one out of reach is told with ``run.not_found``.
     """
     wanted = prefix.upper()
     if stack is not None:
@@ -75,32 +76,38 @@ def find(prefix: str, stack: Stack | None) -> tuple[Stack, str]:
     if seen is not None:
         return seen
     searched: list[Stack] = []
-    trouble: ClaryError | None = None
+    out_of_reach: dict[str, ClaryError] = {}
+    current = stacks.listing().current.value
     for candidate in _stacks():
         try:
             matching = [run for run in place_of(candidate).run_ids() if run.startswith(wanted)]
         except ClaryError as error:  # one stack out of reach must not hide a run of another
-            trouble = trouble or error
+            out_of_reach[candidate.name] = error
             continue
         searched.append(candidate)
         if matching:
             return candidate, _only(prefix, matching, searched)
-    if trouble is not None:
-        raise trouble
-    return stacks.resolve(), _only(prefix, [], searched)
+    if current in out_of_reach:
+        raise out_of_reach[current]
+    raise _nowhere(prefix, searched, out_of_reach)
+
+
+def _nowhere(prefix: str, searched: list[Stack], out_of_reach: Mapping[str, ClaryError]) -> NotFoundError:
+    reasons = "".join(f" {name} could not be looked at: {error.summary}" for name, error in out_of_reach.items())
+    return NotFoundError(
+        "run.not_found",
+        f"No run begins with {prefix!r} on: {', '.join(stack.name for stack in searched)}.{reasons}",
+        next_step="`clary runs list` shows the runs of a stack.",
+        field="run",
+        details={"out_of_reach": {name: error.code for name, error in out_of_reach.items()}} if out_of_reach else None,
+    )
 
 
 def _only(prefix: str, matching: list[str], searched: list[Stack]) -> str:
     if len(matching) == 1:
         return matching[0]
-    names = ", ".join(stack.name for stack in searched)
     if not matching:
-        raise NotFoundError(
-            "run.not_found",
-            f"No run begins with {prefix!r} on: {names}.",
-            next_step="`clary runs list` shows the runs of a stack.",
-            field="run",
-        )
+        raise _nowhere(prefix, searched, {})
     shown = ", ".join(matching[:_SHOWN]) + (" …" if len(matching) > _SHOWN else "")
     raise UsageError(
         "run.ambiguous",
