@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from clary.errors import ConfigError
 from clary.runtime import tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HERE = tree.Target(arch=os.uname().machine)
 _OTHER = tree.Target(arch="aarch64" if _HERE.arch == "x86_64" else "x86_64")
