@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clary import config
+from clary.sandbox import api
 from clary.stacks import service
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def test_the_life_of_a_detached_sandbox(clary: CommandLine, own_data: Path) -> N
     assert endpoint is not None
     assert endpoint in status.out
     assert "Executor:" in status.out
+    assert f"export AWS_ENDPOINT_URL={endpoint}" in status.out
     found = clary("sandbox", "status", *data, "-o", "json").json["item"]
     for line in found["not_honoured"]:
         assert line in status.out
@@ -50,6 +53,26 @@ def test_the_life_of_a_detached_sandbox(clary: CommandLine, own_data: Path) -> N
     assert own_data.exists()
     assert clary("sandbox", "reset", "--yes", *data).code == 0
     assert not own_data.exists()
+
+
+def test_nothing_is_started_beside_a_store_that_cannot_be_read(clary: CommandLine, own_data: Path) -> None:
+    (config.home() / "clary.db").write_bytes(b"no database" * 100)
+    answer = clary("sandbox", "start", "--port", "0", "--detach", "--data", str(own_data), "-o", "json")
+    assert answer.error["code"] == "control.unreadable"
+    assert not own_data.exists()
+
+
+def test_a_stop_names_the_jobs_that_it_ends(
+    clary: CommandLine, own_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ["--data", str(own_data)]
+    running = [{"name": "digits-1", "status": "InProgress"}]
+    monkeypatch.setattr(api, "status", lambda _data: {"jobs_running": running})
+    monkeypatch.setattr(api, "stop", lambda _data: {"endpoint": "http://127.0.0.1:1", "pid": 1})
+    assert clary("sandbox", "stop", *data, "-o", "json").json["item"]["jobs_ended"] == ["digits-1"]
+    assert "ended without a result: digits-1" in clary("sandbox", "stop", *data).out
+    running.clear()
+    assert "result" not in clary("sandbox", "stop", *data).out
 
 
 def test_in_the_foreground_it_runs_until_ctrl_c(clary: CommandLine, own_data: Path) -> None:
