@@ -27,6 +27,9 @@ COLUMNS: dict[str, Callable[[RunView], str]] = {
     "STACK": lambda run: run.stack,
 }
 """The columns of a list of runs, with what they say of a run."""
+OUTER_FRAMES, INNER_FRAMES = 4, 12
+LONGEST_SUMMARY = 2000
+"""Of a failure, what people are shown; ``-o json`` has all of it."""
 LAYOUTS = (
     ("RUN", "FLOW", "STATUS", "STARTED", "DURATION", "STACK"),
     ("RUN", "FLOW", "STATUS", "AGE", "DURATION", "STACK"),
@@ -104,6 +107,14 @@ def summary(run: RunView) -> None:
     next_steps(run)
 
 
+def _outer_and_inner(frames: Sequence[str]) -> list[str]:
+    """Return the frames to show: of a deep recursion, where it began and where it ended."""
+    left_out = len(frames) - OUTER_FRAMES - INNER_FRAMES
+    if left_out <= 1:
+        return list(frames)
+    return [*frames[:OUTER_FRAMES], f"… {left_out:,} more", *frames[-INNER_FRAMES:]]
+
+
 def explained(run: RunView, stack: Stack) -> RunView:
     """Return the run with a next step that fits the sandbox, where a package was missing in the sandbox's own image."""
     missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", run.failure.summary) if run.failure else None
@@ -171,7 +182,9 @@ def _facts(run: RunView) -> None:
     if not run.facts:
         return
     say(output.style("Facts", bold=True))
-    output.rows([(name, str(value)) for name, value in run.facts.items()], indent="  ")
+    output.rows(
+        [(name, textwrap.shorten(str(value), 200, placeholder="…")) for name, value in run.facts.items()], indent="  "
+    )
 
 
 def _artifacts(run: RunView) -> None:
@@ -187,8 +200,11 @@ def _artifacts(run: RunView) -> None:
 def _failure(failure: FailureView) -> None:
     code = f", exit code {failure.exit_code}" if failure.exit_code is not None else ""
     say()
-    summary = textwrap.indent(failure.summary, "  ").lstrip()  # an exception's text may have several lines
+    told = failure.summary
+    if len(told) > LONGEST_SUMMARY:
+        told = f"{told[:LONGEST_SUMMARY]}… ({len(told):,} characters)"
+    summary = textwrap.indent(told, "  ").lstrip()  # an exception's text may have several lines
     say(output.style("Why", "red", bold=True) + f": {summary} ({failure.cause.replace('_', ' ')}{code})")
-    for frame in failure.frames:
+    for frame in _outer_and_inner(failure.frames):
         say(textwrap.indent(frame.rstrip(), "  "))
     say(f"Next step: {failure.next_step}")

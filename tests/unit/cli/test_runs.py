@@ -457,3 +457,16 @@ def test_the_sandbox_s_image_lacks_a_package(clary: CommandLine, services: Servi
         assert "Use another image." in out
     stacks.refresh(Stack("gpu", "sagemaker", "s3://b/x", region="us-east-1"))
     assert "sandbox" not in clary("runs", "show", RUN, "--stack", "gpu").out
+
+
+def test_of_an_endless_failure_the_useful_parts_are_shown(clary: CommandLine, services: Services) -> None:
+    frames = tuple(f"a.py:{number} in f" for number in range(1000))
+    failure = FailureView("user_code", "E: " + "x" * 50_000, "Mend it.", "no", frames)
+    services.ended = run_view("failed", failure=failure, facts={"long": "y" * 5000, "lines": "a\nb"})
+    shown = clary("runs", "show", RUN).out
+    assert len(shown) < 5000
+    for part in ("a.py:3 in f\n", "… 984 more", "a.py:988 in f", "a.py:999 in f", "(50,003 characters)", "a b\n"):
+        assert part in shown
+    assert "a.py:4 in f" not in shown
+    whole = clary("runs", "show", RUN, "-o", "json").json["item"]
+    assert len(whole["failure"]["frames"]) == 1000
