@@ -149,7 +149,6 @@ STEPS: list[tuple[tuple[str, ...], list[str]]] = [
     (("sandbox", "faults"), ["--clear", "--data", "DATA"]),
     (("sandbox", "stop"), ["--data", "DATA"]),
     (("sandbox", "reset"), ["--yes", "--data", "DATA"]),
-    (("stack", "use"), ["local"]),
 ]
 REFUSALS: dict[tuple[str, ...], list[str]] = {
     ("run",): ["nowhere.py:f"],
@@ -196,6 +195,8 @@ def test_every_command_answers_with_one_json_document_and_nothing_else(terminal:
     finally:
         if api.running(data) is not None:
             api.stop(data)
+        terminal("stack", "use", "local")
+        terminal("stack", "delete", "sandbox")  # made by the start: it points at what is gone
 
 
 def test_followed_logs_are_json_lines(terminal: CommandLine) -> None:
