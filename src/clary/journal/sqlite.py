@@ -63,11 +63,13 @@ class SqliteLog:
                 self._connection.execute("INSERT INTO log VALUES (?, ?, ?)", (self._run, entry["seq"], to_bytes(entry)))
         except sqlite3.IntegrityError:
             return False
-        except sqlite3.Error as error:  # “database is locked” and “disk is full” among them: worth another try
+        except sqlite3.Error as error:
+            # Only a lock goes away by itself. Who waits for a full disk in silence looks as if it hung.
             raise JournalError(
                 "journal.unwritable",
                 f"The local record cannot be written: {error}.",
                 next_step="Check the disk's free space and the rights of the folder, then resume the run.",
+                retry=Retry.LATER if "locked" in str(error) else Retry.NO,
             ) from error
         return True
 
@@ -134,8 +136,8 @@ def _use_mode(connection: sqlite3.Connection, mode: str) -> None:
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
         try:
             connection.execute(f"PRAGMA journal_mode = {mode}")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
