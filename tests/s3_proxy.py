@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,9 +70,11 @@ class _Proxy(BaseHTTPRequestHandler):
     def _forward(self, body: bytes, fault: str | None) -> None:
         upstream = http.client.HTTPConnection(*self.target, timeout=30)
         try:
-            upstream.request(self.command, self.path, body, dict(self.headers))
-            answer = upstream.getresponse()
-            data = answer.read()
+            # S3 takes conditional writes of a key one after the other; moto looks and stores in two steps.
+            with _WRITES if self.command == "PUT" else nullcontext():
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                data = answer.read()
         finally:
             upstream.close()
         if fault == "lose reply":
@@ -132,6 +134,7 @@ class S3:
         return name
 
 
+_WRITES = threading.Lock()
 _AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential=AKIATEST/20240101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 )
