@@ -133,13 +133,15 @@ def _connect(path: Path, *, full_sync: bool) -> sqlite3.Connection:
 def _use_mode(connection: sqlite3.Connection, mode: str) -> None:
     """Set the journal mode, which the file keeps. A change needs the file for itself, and SQLite does not wait then."""
     deadline = time.monotonic() + _PATIENCE
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != mode:
+    while True:
         try:
             connection.execute(f"PRAGMA journal_mode = {mode}")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
+        else:
+            return  # a file system that cannot do it keeps the mode it has, and says nothing
 
 
 def _broken(reason: str) -> JournalError:
