@@ -15,6 +15,7 @@ from clary.ids import is_id
 from clary.journal.log import ObjectLog
 from clary.journal.state import RunState, fold
 from clary.objects import open_store
+from clary.stacks.access import open_aws
 from clary.stacks.model import LOCAL, Stack
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ class Place:
     @functools.cached_property
     def aws(self) -> Aws:
         """The stack's way to AWS."""
-        from clary.sagemaker.session import Aws
-
-        return Aws(self.stack.region, endpoint_url=self.stack.endpoint_url, credentials=self.stack.credentials)
+        return open_aws(self.stack)
 
     @functools.cached_property
     def s3_endpoint(self) -> str:

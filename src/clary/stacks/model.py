@@ -26,11 +26,26 @@ class Stack:
     """``<account>.dkr.ecr.<region>.amazonaws.com[/repository]``."""
     image: str | None = None
     """The image that runs flows which name none; None: the stack's default."""
+    scheduler_role: str | None = None
+    """ARN of the role by which EventBridge Scheduler starts the next attempt of a suspended run."""
     endpoint_url: str | None = None
     """AWS endpoint to use in place of the public ones."""
+    endpoint_urls: dict[str, str] = field(default_factory=dict)
+    """Endpoints of single services by boto3's name of the service (``s3``, ``sts``); they win over ``endpoint_url``."""
+    use_fips_endpoint: bool = False
     credentials: str | None = None
-    """``aws-profile:NAME``, ``aws-credentials-file:PATH`` (its profile ``default``), or None for the default chain.
-    Never a secret."""
+    """Where the caller's credentials come from, in a form of ``clary.sagemaker.credentials``, such as
+    ``aws-profile:NAME``; None for the default chain. Never a secret itself."""
+    assume_role: str | None = None
+    """ARN of a role that those credentials assume; what it gives is renewed in time."""
+    external_id: str | None = None
+    """What the trust policy of ``assume_role`` may ask for."""
+    synchronous: bool = True
+    """Whether ``clary run`` follows a run to its end unless told otherwise."""
+    secrets: dict[str, Any] = field(default_factory=dict)
+    """The secrets manager: ``flavor`` (``aws``, ``ssm``, ``local``) and its options; empty: the flavor's default."""
+    image_builder: dict[str, Any] = field(default_factory=dict)
+    """The image builder: ``flavor`` and its options; empty: the default."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Defaults of this stack for the typed job settings (``clary.sagemaker.settings.JobSettings``)."""
 

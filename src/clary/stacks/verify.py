@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from clary.errors import ConfigError, NotFoundError
+from clary.stacks.access import open_aws
 from clary.stacks.model import LOCAL, Stack
 from clary.stacks.rules import bucket_of
 
@@ -25,9 +26,7 @@ def verify(stack: Stack) -> list[str]:
     """
     if stack.type == LOCAL:
         return []
-    from clary.sagemaker.session import Aws
-
-    aws = Aws(stack.region, endpoint_url=stack.endpoint_url, credentials=stack.credentials)
+    aws = open_aws(stack)
     return [*_check_bucket(aws, stack), *_check_role(aws, stack)]
 
 
