@@ -20,6 +20,8 @@ DEFAULT_STACK = "local"
 ENVIRONMENT = {
     "CLARY_HOME": "Folder of the local store and of local runs. Default: `~/.clary`.",
     "CLARY_STACK": "The stack to run on, unless the run, the flow or `configure()` names one.",
+    "CLARY_SECRETS_KEY": "The key of the local secrets store, in place of the keyring's or the key file's.",
+    "CLARY_SECRETS_PASSPHRASE": "The passphrase of `clary secrets backup` and `restore`, which ask for it otherwise.",
     "CLARY_DEBUG": "`1` shows the traceback of an error, as `--debug` does.",
 }
 """Every environment variable that a person may set, with its meaning: the source of ``docs/reference/settings.md``."""

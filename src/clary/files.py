@@ -9,20 +9,34 @@ from pathlib import Path
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, *, synced: bool = False) -> None:
     """Write a file of mode 0600, in place of one that was there; a reader sees the old text or the new one.
 
-    That holds for a kill at any moment, not for a loss of power. Raises OSError.
+    That holds for a kill at any moment; with ``synced``, which takes milliseconds, for a loss of power too. Raises
+    OSError.
     """
     arriving = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
     handle = os.open(arriving, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         arriving.replace(path)
+        if synced:
+            _sync_folder(path.parent)
     except BaseException:
         arriving.unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def size_text(size: int) -> str:
