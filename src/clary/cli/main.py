@@ -18,6 +18,7 @@ GROUPS = {
     "run": Lazy("clary.cli.run:run", "Run a flow."),
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
+    "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
     "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
 }
 """Every command of the root: the summaries are here so that the root's help imports none of them."""
