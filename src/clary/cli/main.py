@@ -19,6 +19,7 @@ GROUPS = {
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
     "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
+    "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
     "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
 }
 """Every command of the root: the summaries are here so that the root's help imports none of them."""

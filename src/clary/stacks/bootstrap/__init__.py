@@ -1,0 +1,1 @@
+"""What a stack stands on in AWS, made as one CloudFormation stack: bucket, repository, roles."""
