@@ -120,7 +120,7 @@ class S3:
             f"s3://{bucket or self.new_bucket()}/some/prefix",
             region="us-east-1",
             endpoint=self._direct if direct else self.endpoint,
-            credentials=_credentials,
+            credentials=_Credentials(),
         )
 
     def new_bucket(self) -> str:
@@ -140,9 +140,13 @@ _AUTHORIZATION = (
 )
 
 
-def _credentials() -> dict[str, object]:
-    expires = datetime.now(UTC) + timedelta(hours=1)
-    return {"access_key_id": "AKIATEST", "secret_access_key": "secret", "token": None, "expires_at": expires}
+class _Credentials:
+    def __call__(self) -> dict[str, object]:
+        expires = datetime.now(UTC) + timedelta(hours=1)
+        return {"access_key_id": "AKIATEST", "secret_access_key": "secret", "token": None, "expires_at": expires}
+
+    def renew(self) -> None:
+        raise AssertionError("these never expire")
 
 
 @contextmanager

@@ -58,6 +58,10 @@ class Faults:
         """Answer the next calls with the expired-token error."""
         self._add("expire_credentials", operation=operation, match=match, times=times)
 
+    def short_credentials(self, seconds: int, *, job: str = "*", times: int = 1) -> None:
+        """Let the next keys that a job's container asks for live that many real seconds only."""
+        self._add("short_credentials", match=job, seconds=seconds, times=times)
+
     def exhaust_quota(self, *, job: str = "*", times: int = 1) -> None:
         """Refuse the next jobs with ResourceLimitExceeded."""
         self._add("quota", match=job, times=times)

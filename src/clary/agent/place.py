@@ -19,13 +19,15 @@ from clary.stacks.access import open_aws
 from clary.stacks.model import LOCAL, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clary.journal.log import Log
     from clary.objects import ObjectStore
     from clary.sagemaker.session import Aws
 
 _CREDENTIALS_LIFE = timedelta(minutes=5)
+"""How long the object-store client is told that keys live. It asks again when less than five minutes are left, and at
+most ten times a second: so it always does, and the renewal is botocore's."""
 _open: dict[str, Place] = {}
 
 
@@ -54,9 +56,9 @@ class Place:
     def s3_endpoint(self) -> str:
         """The S3 endpoint that botocore resolves: partition, FIPS and overrides included.
 
-        A stack's own endpoint stands for every service, so no client need be made to learn it.
+        For an endpoint that the stack names itself, no client need be made to learn it.
         """
-        return self.stack.endpoint_url or self.aws.resolved_endpoint("s3")
+        return self.aws.named_endpoint("s3") or self.aws.resolved_endpoint("s3")
 
     @functools.cached_property
     def store(self) -> ObjectStore:
@@ -67,7 +69,7 @@ class Place:
             self.stack.artifact_store,
             region=self.aws.region,
             endpoint=self.s3_endpoint,
-            credentials=_provider(self.aws.credentials()),
+            credentials=_Credentials(self.aws),
         )
 
     @property
@@ -125,19 +127,22 @@ class Place:
         )
 
 
-def _provider(credentials: Any) -> Callable[[], dict[str, Any]]:
-    """Return what gives the object-store client botocore's credentials, asked again every few minutes.
+class _Credentials:
+    """Gives the object-store client the keys of a stack's way to AWS."""
 
-    botocore renews them in time by itself, at least ten minutes before they expire.
-    """
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
 
-    def give() -> dict[str, Any]:
-        frozen = credentials.get_frozen_credentials()
+    def __call__(self) -> dict[str, Any]:
+        """Return keys that are good now; the client asks again before nearly every request (see the life above)."""
+        keys = self._aws.keys()
         return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
+            "access_key_id": keys.access_key,
+            "secret_access_key": keys.secret_key,
+            "token": keys.token,
             "expires_at": datetime.now(UTC) + _CREDENTIALS_LIFE,
         }
 
-    return give
+    def renew(self) -> None:
+        """Look for the credentials anew."""
+        self._aws.renew()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -54,12 +54,22 @@ class ObjectStore(Protocol):
         """Return where the object lies, for a person."""
 
 
+class Credentials(Protocol):
+    """What gives an object store keys to sign with. It is asked often, from any thread."""
+
+    def __call__(self) -> Mapping[str, object]:
+        """Return ``access_key_id``, ``secret_access_key``, ``token`` and ``expires_at`` (a datetime, or None)."""
+
+    def renew(self) -> None:
+        """Look for keys anew, since S3 called these expired."""
+
+
 def open_store(
     root: str,
     *,
     region: str | None = None,
     endpoint: str | None = None,
-    credentials: Callable[[], Mapping[str, object]] | None = None,
+    credentials: Credentials | None = None,
 ) -> ObjectStore:
     """Open the objects under ``root``.
 
@@ -67,8 +77,7 @@ def open_store(
         root: ``s3://bucket[/prefix]``, or an absolute folder.
         region: of the bucket.
         endpoint: the S3 endpoint's URL, as botocore resolves it; None lets the client derive it from the region.
-        credentials: gives ``access_key_id``, ``secret_access_key``, ``token`` and ``expires_at`` (a datetime);
-            None uses the environment's, or the container's role.
+        credentials: None uses the environment's, or the container's role.
     """
     if root.startswith("s3://"):
         from clary.objects.s3 import S3Store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from datetime import timedelta
 from functools import partial
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from clary.objects import Credentials
+
 PUT_PATIENCE = 120.0
 """Seconds for which a write is tried again through outages before it is given up."""
 _PAGE = 1000
@@ -24,6 +27,8 @@ _READ_PAUSES = (0.1, 0.4, 1.6)
 _ABSENT: Any = object()
 """Stands for an object that is not there."""
 _NO_BUCKET = "NoSuchBucket"
+_NOT_GIVEN = "External AWS credential provider"
+"""How the client's error begins when the provider raised one."""
 _CREDENTIALS_HOST = "169.254.170.2"
 """Where a container's role is asked for; must never go through a proxy."""
 
@@ -39,27 +44,40 @@ class S3Store:
         *,
         region: str | None,
         endpoint: str | None,
-        credentials: Callable[[], Mapping[str, object]] | None,
+        credentials: Credentials | None,
     ) -> None:
-        from obstore import store
-
         _keep_credentials_off_the_proxy()
         self.root = root.rstrip("/")
         self.bucket, _, self.prefix = self.root.removeprefix("s3://").partition("/")
-        config: dict[str, Any] = {"region": region} if region else {}
-        if endpoint:
-            config["endpoint"] = endpoint
-        self._s3: Any = store.S3Store(
+        self._region = region
+        self._endpoint = endpoint
+        self._credentials = credentials
+        self._not_given: ClaryError | None = None
+        self._renewing = threading.Lock()
+        self._s3: Any = self._new_client()
+
+    def _new_client(self) -> Any:
+        """Make a client, which has asked for no credentials yet.
+
+        Without a provider it asks the container's address for the role's, and again when less than five minutes of
+        them are left.
+        """
+        from obstore import store
+
+        config: dict[str, Any] = {"region": self._region} if self._region else {}
+        if self._endpoint:
+            config["endpoint"] = self._endpoint
+        return store.S3Store(
             self.bucket,
             prefix=self.prefix or None,
             config=config,  # type: ignore[arg-type]  # a TypedDict that is built step by step
             client_options={
-                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "allow_http": bool(self._endpoint and self._endpoint.startswith("http://")),
                 "timeout": timedelta(seconds=60),
                 "connect_timeout": timedelta(seconds=5),
             },
             retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=30)},
-            credential_provider=credentials,  # type: ignore[arg-type]  # likewise
+            credential_provider=self._given if self._credentials else None,  # type: ignore[arg-type]  # likewise
         )
 
     def get(self, key: str) -> bytes | None:
@@ -69,7 +87,7 @@ class S3Store:
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None when there is none."""
-        found = self._fetch("HeadObject", key, lambda: int(self._s3.head(key)["size"]))
+        found = self._fetch("HeadObject", key, lambda: self._size(key))
         return None if found is _ABSENT else found
 
     def put(self, key: str, data: bytes) -> None:
@@ -145,6 +163,17 @@ class S3Store:
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
 
+    def _size(self, key: str) -> int:
+        from obstore import exceptions
+
+        try:
+            return int(self._s3.head(key)["size"])
+        except exceptions.BaseError as error:
+            if _status(str(error)) != 400:
+                raise
+            # The answer to a HEAD has no body, and so no reason; a GET says what is wrong.
+            return int(self._s3.get(key).meta["size"])
+
     def _page(self, prefix: str, after: str | None) -> Sequence[Mapping[str, Any]]:
         found: Sequence[Mapping[str, Any]] = next(iter(self._s3.list(prefix, offset=after, chunk_size=_PAGE)), ())
         return found
@@ -161,7 +190,25 @@ class S3Store:
         raise AssertionError  # the last pause is None
 
     def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
-        """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error."""
+        """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error.
+
+        An answer that the credentials have expired is met once with new ones.
+        """
+        from obstore import exceptions
+
+        client = self._s3
+        try:
+            return self._answer(action, key, call)
+        except exceptions.BaseError as error:
+            if not _expired(str(error)):
+                raise self._told(action, key, error) from error
+        self._renew(client)
+        try:
+            return self._answer(action, key, call)
+        except exceptions.BaseError as error:
+            raise self._told(action, key, error) from error
+
+    def _answer(self, action: str, key: str, call: Callable[[], Any]) -> Any:
         from obstore import exceptions
 
         try:
@@ -170,14 +217,42 @@ class S3Store:
             if _NO_BUCKET in str(error):
                 raise self._no_bucket() from error
             return _ABSENT
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise _denied(action, self.url(key), str(error)) from error
-        except (exceptions.BaseError, OSError) as error:
-            if _NO_BUCKET in str(error):  # a listing says so in a general error
-                raise self._no_bucket() from error
-            if _status(str(error)) in (401, 403):  # likewise
-                raise _denied(action, self.url(key), str(error)) from error
+        except OSError as error:
             raise _failed(action, self.url(key), str(error)) from error
+
+    def _told(self, action: str, key: str, error: Exception) -> ClaryError:
+        """Return the error to show for what the client raised."""
+        from obstore import exceptions
+
+        text = str(error)
+        if _NOT_GIVEN in text and self._not_given is not None:
+            return self._not_given
+        if _NO_BUCKET in text:  # a listing says so in a general error
+            return self._no_bucket()
+        if _expired(text):
+            return _expired_credentials(action, self.url(key), in_job=self._credentials is None)
+        refused = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
+        if refused or _status(text) in (401, 403):  # a listing says so in a general error, too
+            return _denied(action, self.url(key))
+        return _failed(action, self.url(key), text)
+
+    def _given(self) -> Mapping[str, object]:
+        """Give the client keys. It turns every error of this into words; the error itself is kept for ``_told``."""
+        assert self._credentials is not None
+        try:
+            return self._credentials()
+        except ClaryError as error:
+            self._not_given = error
+            raise
+
+    def _renew(self, used: Any) -> None:
+        """Let the next request sign with new credentials; ``used`` is the client that was told of expired ones."""
+        with self._renewing:
+            if self._s3 is not used:
+                return  # another thread was quicker
+            if self._credentials is not None:
+                self._credentials.renew()
+            self._s3 = self._new_client()
 
     def _no_bucket(self) -> NotFoundError:
         return NotFoundError(
@@ -189,15 +264,24 @@ class S3Store:
         )
 
 
-def _denied(action: str, url: str, text: str) -> ClaryError:
-    for mark in ("ExpiredToken", "TokenRefreshRequired"):
-        if mark in text:
-            return PermissionDeniedError(
-                "aws.expired_credentials",
-                f"The AWS credentials have expired (s3:{action} on {url}).",
-                next_step="Renew the credentials and run the command again.",
-                retry=Retry.LATER,
-            )
+def _expired(text: str) -> bool:
+    return any(mark in text for mark in ("<Code>ExpiredToken</Code>", "<Code>TokenRefreshRequired</Code>"))
+
+
+def _expired_credentials(action: str, url: str, *, in_job: bool) -> ClaryError:
+    if in_job:
+        step, retry = "Run it again: the role's credentials are asked for anew in every attempt.", Retry.LATER
+    else:
+        step, retry = "Renew the credentials and run the command again.", Retry.NO
+    return PermissionDeniedError(
+        "aws.expired_credentials",
+        f"The AWS credentials have expired (s3:{action} on {url}).",
+        next_step=step,
+        retry=retry,
+    )
+
+
+def _denied(action: str, url: str) -> ClaryError:
     return PermissionDeniedError(
         "aws.access_denied",
         f"s3:{action} on {url} is not allowed for these credentials.",

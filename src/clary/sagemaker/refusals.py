@@ -26,7 +26,7 @@ from clary.errors import (
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_NOT_AUTHORIZED = re.compile(
+NOT_AUTHORIZED = re.compile(
     r"(?:User: )?(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)"
     r"(?: on resource: (?P<resource>\S+))?"
 )
@@ -216,7 +216,7 @@ def _by_text(refusal: Refusal) -> _Said:
 
 
 def _denied(refusal: Refusal) -> ClaryError:
-    named = _NOT_AUTHORIZED.search(refusal.text)
+    named = NOT_AUTHORIZED.search(refusal.text)
     action = named["action"] if named else refusal.action
     resource = ((named["resource"] if named else None) or refusal.resource or "*").rstrip(".,")
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}

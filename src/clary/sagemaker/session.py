@@ -1,24 +1,20 @@
-"""One place's way to AWS: region, credentials, endpoint, and clients made once and shared by threads."""
+"""One place's way to AWS: region, credentials, endpoints, and clients made once and shared by threads."""
 
 from __future__ import annotations
 
 import os
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary._version import __version__
 from clary.errors import ConfigError
+from clary.sagemaker import credentials as forms
 from clary.sagemaker.translation import aws_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
-PROFILE_PREFIX = "aws-profile:"
-FILE_PREFIX = "aws-credentials-file:"
-"""A shared credentials file of its own, such as the one for a local endpoint; its profile ``default`` is used,
-and nothing of the environment."""
 ATTEMPTS = 4
 """Tries of one call by botocore, in its standard retry mode."""
 CONNECT_TIMEOUT = 5
@@ -29,30 +25,45 @@ _CONNECTIONS = 32
 
 
 class Aws:
-    """Makes boto3 clients for one region, endpoint and source of credentials. Safe from any thread."""
+    """Makes boto3 clients for one region, its endpoints and one source of credentials. Safe from any thread."""
 
     def __init__(
-        self, region: str | None = None, *, endpoint_url: str | None = None, credentials: str | None = None
+        self,
+        region: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+        endpoint_urls: Mapping[str, str] | None = None,
+        use_fips_endpoint: bool = False,
+        credentials: str | None = None,
+        assume_role: str | None = None,
+        external_id: str | None = None,
     ) -> None:
         """Note where to go; nothing is looked up or called until a client is needed.
 
-        ``region`` None means the one of the environment or profile; ``endpoint_url`` takes the place of every public
-        endpoint; ``credentials`` is ``aws-profile:NAME``, ``aws-credentials-file:PATH``, or None for botocore's default
-        chain.
+        Args:
+            region: None means the one of the environment or profile.
+            endpoint_url: takes the place of every public endpoint.
+            endpoint_urls: the same for single services, by boto3's name of the service; they win. Where neither names
+                one, botocore's own settings count (``AWS_ENDPOINT_URL``, ``AWS_ENDPOINT_URL_S3``, the profile's
+                ``services``).
+            use_fips_endpoint: ask for FIPS endpoints wherever no endpoint is named; False leaves it to botocore's own
+                settings (``AWS_USE_FIPS_ENDPOINT``).
+            credentials: a form of ``clary.sagemaker.credentials``; None for botocore's default chain.
+            assume_role: ARN of a role that those credentials assume, again and again before its keys end.
+            external_id: what the role's trust policy may ask for.
+
+        Raises ConfigError as ``clary.sagemaker.credentials.parse`` does.
         """
-        if credentials is not None and not credentials.startswith((PROFILE_PREFIX, FILE_PREFIX)):
-            raise ConfigError(
-                "aws.unknown_credentials",
-                f"'{credentials.partition(':')[0]}' is not a source of credentials.",
-                next_step=f"Use {PROFILE_PREFIX}NAME or {FILE_PREFIX}PATH, or leave it out for the default chain.",
-                field="credentials",
-            )
-        self.endpoint_url = endpoint_url
+        self._source = forms.parse(credentials)
         self._region = region
-        self._profile = _after(PROFILE_PREFIX, credentials)
-        self._file = _after(FILE_PREFIX, credentials)
+        self._endpoint_url = endpoint_url
+        self._endpoint_urls = dict(endpoint_urls or {})
+        self._fips = use_fips_endpoint
+        self._assume_role = assume_role
+        self._external_id = external_id
         self._lock = threading.RLock()
         self._session: Any = None
+        self._renewable: Any = None
         self._clients: dict[str, Any] = {}
         self._account: str | None = None
 
@@ -61,7 +72,7 @@ class Aws:
         made = self._clients.get(service)
         if made is not None:
             return made
-        with self._lock, aws_errors(f"{service}:*", endpoint=self.endpoint_url):
+        with self._lock, self._errors(f"{service}:*", endpoint=self.named_endpoint(service)):
             if service not in self._clients:
                 self._clients[service] = self._make(service)
             return self._clients[service]
@@ -74,7 +85,7 @@ class Aws:
         """
         service = action.partition(":")[0] if ":" in action else "sagemaker"
         client = self.client(service)
-        with aws_errors(action, resource=resource, endpoint=client.meta.endpoint_url):
+        with self._errors(action, resource=resource, endpoint=client.meta.endpoint_url):
             yield client
 
     @property
@@ -97,22 +108,35 @@ class Aws:
                 self._account = str(sts.get_caller_identity()["Account"])
         return self._account
 
+    def named_endpoint(self, service: str) -> str | None:
+        """Return the URL that was named for a service, or for all of them; None leaves it to botocore."""
+        return self._endpoint_urls.get(service) or self._endpoint_url
+
     def resolved_endpoint(self, service: str) -> str:
         """Return the URL that botocore would call for a service: partition, FIPS and overrides included."""
         return str(self.client(service).meta.endpoint_url)
 
     def credentials(self) -> Any:
-        """Return botocore's (refreshing) credentials object.
+        """Return botocore's credentials object, which renews itself. Give it to a client; to read it use ``keys``.
 
         Raises PermissionDeniedError ``aws.no_credentials`` when the chain finds none.
         """
-        from botocore.exceptions import NoCredentialsError
+        self.keys()
+        return self._credentials()
 
-        with self._lock, aws_errors("sts:*"):
-            found = self._boto3().get_credentials()
-            if found is None:
-                raise NoCredentialsError
-            return found
+    def keys(self) -> Any:
+        """Return keys that are good now, renewed where that is due: ``access_key``, ``secret_key`` and ``token``.
+
+        Raises PermissionDeniedError ``aws.no_credentials`` when the chain finds none, ``aws.sign_in_expired``,
+        ``aws.assume_role_denied`` or ``aws.mfa_needed``.
+        """
+        with self._errors("sts:*"):
+            return self._credentials().get_frozen_credentials()
+
+    def renew(self) -> None:
+        """Look for the credentials anew, since a service called these expired. Raises what ``keys`` raises."""
+        with self._errors("sts:*"):
+            self._credentials().renew()
 
     def close(self) -> None:
         """Close the connections of every client made so far; a later call makes new clients."""
@@ -121,61 +145,68 @@ class Aws:
         for client in clients.values():
             client.close()
 
-    def _boto3(self) -> Any:
+    def _errors(self, action: str, *, resource: str | None = None, endpoint: str | None = None) -> Any:
+        profile = self._source.profile
+        if self._source.kind is forms.Kind.DEFAULT:
+            profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+        return aws_errors(action, resource=resource, endpoint=endpoint, profile=profile)
+
+    def _credentials(self) -> Any:
         with self._lock:
+            if self._renewable is None:
+                from clary.sagemaker.chain import Renewable
+
+                self._renewable = Renewable(self._find)
+            return self._renewable
+
+    def _find(self) -> Any:
+        """Return credentials as they are now. Making a botocore session is not safe from several threads."""
+        from botocore.exceptions import NoCredentialsError
+
+        from clary.sagemaker import chain
+
+        with self._lock, self._errors("sts:*"):
+            source = chain.open_source(self._source)
+            if self._assume_role is not None:
+                role = chain.Role(self._assume_role, self._external_id)
+                return chain.assumed(role, lambda: source.create_client("sts", **self._options("sts")))
+            found = source.get_credentials()
+            if found is None:
+                raise NoCredentialsError
+            return found
+
+    def _boto3(self) -> Any:
+        with self._lock, self._errors("sts:*"):
             if self._session is None:
-                self._session = _new_session(self._profile, self._file, self._region)
+                import boto3
+
+                from clary.sagemaker import chain
+
+                inner = chain.open_settings(self._source)
+                inner.register_component("credential_provider", chain.Provider(self._credentials()))
+                self._session = boto3.Session(botocore_session=inner, region_name=self._region)
             return self._session
 
     def _make(self, service: str) -> Any:
+        from clary.sagemaker.chain import renew_on_expiry
+
+        client = self._boto3().client(service, **self._options(service))
+        client.meta.events.register_first("needs-retry", renew_on_expiry(self._credentials()))
+        return client
+
+    def _options(self, service: str) -> dict[str, Any]:
         from botocore.config import Config
 
+        endpoint = self.named_endpoint(service)
+        # botocore refuses FIPS together with an endpoint; who names one has chosen.
+        fips = False if endpoint else (self._fips or None)
         config = Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             max_pool_connections=_CONNECTIONS,
             tcp_keepalive=True,
+            use_fips_endpoint=fips,
             user_agent_extra=f"clary/{__version__}",
         )
-        return self._boto3().client(service, region_name=self.region, endpoint_url=self.endpoint_url, config=config)
-
-
-def _after(prefix: str, credentials: str | None) -> str | None:
-    return credentials.removeprefix(prefix) if credentials and credentials.startswith(prefix) else None
-
-
-def _new_session(profile: str | None, file: str | None, region: str | None) -> Any:
-    """Making a boto3 session is not safe from several threads; the caller holds the lock."""
-    import boto3
-    import botocore.session
-
-    with aws_errors("sts:*"):
-        # A profile that is named keeps botocore from looking at the environment's keys first.
-        inner = botocore.session.Session(profile=profile if file is None else "default")
-        if file is not None:
-            if not Path(file).is_file():
-                raise ConfigError(
-                    "aws.no_credentials_file",
-                    f"There is no credentials file {file}.",
-                    next_step="Correct the stack's credentials. For the sandbox: `clary sandbox start` writes it anew.",
-                    field="credentials",
-                )
-            inner.set_config_variable("credentials_file", file)
-            inner.set_config_variable("config_file", file)  # a person's own default profile may assume a role
-        if not _may_be_ec2(os.environ.get, Path("/sys/class/dmi/id/sys_vendor")):
-            # The last link of the chain asks the metadata address of EC2, which answers nothing elsewhere: a stall of
-            # seconds before "no credentials" can be said.
-            inner.get_component("credential_provider").remove("iam-role")
-        return boto3.Session(botocore_session=inner, region_name=region)
-
-
-def _may_be_ec2(variable: Callable[[str], str | None], vendor_file: Path) -> bool:
-    """Tell whether this may be an EC2 machine, or one whose owner points to a metadata service."""
-    if variable("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
-        return True
-    try:
-        vendor = vendor_file.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return True
-    return "amazon" in vendor.lower()
+        return {"region_name": self.region, "endpoint_url": endpoint, "config": config}

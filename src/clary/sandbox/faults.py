@@ -21,6 +21,7 @@ KINDS: Mapping[str, str] = {
     "lost_reply": "do the request, then drop the connection without an answer",
     "conflict": "answer a conditional S3 write with 409 ConditionalRequestConflict; nothing is stored",
     "expire_credentials": "answer a request with the service's expired-token error",
+    "short_credentials": "let the keys that a job's container is given live `seconds` only",
     "quota": "refuse a create with ResourceLimitExceeded",
     "capacity": "let a job fail with CapacityError, as when there are no machines",
     "insufficient_capacity": "let a job wait `seconds` for machines first",

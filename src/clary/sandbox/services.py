@@ -47,12 +47,13 @@ class SandboxServices:
 
         role_arn = str(job.request["RoleArn"])
         partition = Caller(job.account, job.region).partition
+        short = self.fault("short_credentials", job) or {}
         assumed = sts_backends[job.account][partition].assume_role(
             region_name=job.region,
             role_session_name="SageMaker",
             role_arn=role_arn,
             policy="",
-            duration=CREDENTIALS_SECONDS,
+            duration=int(short.get("seconds", CREDENTIALS_SECONDS)),
             external_id="",
         )
         return {

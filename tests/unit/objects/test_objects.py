@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, UsageError
+from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, UsageError
 from clary.objects import ObjectStore, open_store
 from clary.objects import s3 as s3_module
 from clary.objects.folder import FolderStore
 from s3_proxy import S3, s3_on_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+class Given:
+    """Credentials that live for ever, as far as they know themselves; renewing takes the next of several."""
+
+    def __init__(self, *ids: str | ClaryError) -> None:
+        self.ids = list(ids)
+
+    def __call__(self) -> dict[str, object]:
+        if isinstance(self.ids[0], ClaryError):
+            raise self.ids[0]
+        return {"access_key_id": self.ids[0], "secret_access_key": "x", "token": "t", "expires_at": None}
+
+    def renew(self) -> None:
+        self.ids = self.ids[1:] or self.ids
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +171,7 @@ def test_nothing_answers(unused_tcp_port: int) -> None:
         "s3://bucket",
         region="us-east-1",
         endpoint=f"http://127.0.0.1:{unused_tcp_port}",
-        credentials=lambda: {"access_key_id": "a", "secret_access_key": "b", "token": None, "expires_at": None},
+        credentials=Given("a"),
     )
     with pytest.raises(AwsError) as caught:
         store.get("k")
@@ -178,3 +195,73 @@ def test_a_refusal_names_the_right_that_is_missing(s3: S3) -> None:
             assert caught.value.details["action"] == right
     finally:
         s3.plan.fault = lambda _method, _path, _before: None
+
+
+class _OnlyTakes(BaseHTTPRequestHandler):
+    """An S3 that takes one access key, and calls every other one expired; a HEAD gives no reason."""
+
+    good = "third"
+
+    def _answer(self) -> None:
+        good = f"Credential={self.good}/" in self.headers["Authorization"]
+        data = b"x" if good else b"<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>"
+        self.send_response(200 if good else 400)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("ETag", '"e"')
+        self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    do_GET = do_HEAD = do_PUT = _answer  # noqa: N815 - the names of the base class
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def picky() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _OnlyTakes)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_expired_credentials_are_renewed_once_a_request(picky: str) -> None:
+    def opened(*ids: str) -> ObjectStore:
+        return open_store("s3://bucket/p", region="us-east-1", endpoint=picky, credentials=Given(*ids))
+
+    ways: list[Callable[[ObjectStore], Any]] = [
+        lambda store: store.get("k"),
+        lambda store: store.size("k"),
+        lambda store: store.put("k", b"x"),
+        lambda store: store.create("k", b"x"),
+        lambda store: list(store.keys("runs")),
+    ]
+    for way in ways[:-1]:
+        way(opened("second", "third"))
+    for way in ways:
+        store = opened("first", "second", "fourth")
+        with pytest.raises(PermissionDeniedError) as caught:
+            way(store)
+        assert (caught.value.code, caught.value.retry) == ("aws.expired_credentials", Retry.NO)
+
+
+def test_credentials_that_cannot_be_had_are_told_as_they_were(picky: str) -> None:
+    reason = PermissionDeniedError("aws.sign_in_expired", "Gone.", next_step="Sign in.")
+    store = open_store("s3://bucket/p", region="us-east-1", endpoint=picky, credentials=Given(reason))
+    for way in (lambda: store.get("k"), lambda: store.put("k", b"x"), lambda: store.size("k")):
+        with pytest.raises(PermissionDeniedError) as caught:
+            way()
+        assert caught.value is reason
+
+
+def test_many_threads_share_one_renewal(picky: str) -> None:
+    given = Given("first", "third", "never")
+    store = open_store("s3://bucket/p", region="us-east-1", endpoint=picky, credentials=given)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(store.get, [f"k{number}" for number in range(16)])) == [b"x"] * 16
+    assert given.ids == ["third", "never"]

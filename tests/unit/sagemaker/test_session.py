@@ -10,8 +10,9 @@ import pytest
 
 from clary._version import __version__
 from clary.errors import AwsError, ClaryError, ConfigError, PermissionDeniedError
-from clary.sagemaker import session
-from clary.sagemaker.session import Aws, _may_be_ec2
+from clary.sagemaker import chain, session
+from clary.sagemaker.credentials import Source
+from clary.sagemaker.session import Aws
 from scripted_aws import ScriptedAws
 
 
@@ -203,12 +204,12 @@ def test_the_metadata_service_is_asked_only_where_it_may_be(
     if vendor is not None:
         file.write_text(vendor)
     variables = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": override} if override else {}
-    assert _may_be_ec2(variables.get, file) is may_be
+    assert chain.may_be_ec2(variables.get, file) is may_be
 
 
 def test_the_metadata_service_is_no_link_of_the_chain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_may_be_ec2", lambda *_: False)
-    chain = Aws("eu-west-1")._boto3()._session.get_component("credential_provider")
-    names = [provider.METHOD for provider in chain.providers]
+    monkeypatch.setattr(chain, "may_be_ec2", lambda *_: False)
+    resolver = chain.open_source(Source()).get_component("credential_provider")
+    names = [provider.METHOD for provider in resolver.providers]
     assert "iam-role" not in names
     assert "container-role" in names
