@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import output
+from clary.agent import output, secrets
 from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
@@ -21,6 +21,7 @@ from clary.ids import new_id
 from clary.journal import records
 from clary.journal.state import RunState
 from clary.journal.writer import append
+from clary.secrets.redaction import masked_output
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -37,14 +38,22 @@ _raised: dict[str, BaseException] = {}
 
 
 def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
-    """Record a new run and run it here to its end.
+    """Record a new run and run it here to its end, with the variables of the settings' ``environment``.
 
-    Raises SerializationError for an input that cannot be kept (nothing is recorded then), KeyboardInterrupt after the
-    run was recorded as stopped.
+    Raises, with nothing recorded, SerializationError for an input that cannot be kept and what the variables' secrets
+    raise (``secrets.local_environment``); KeyboardInterrupt after the run was recorded as stopped.
     """
+    variables = secrets.local_variables(place.stack.settings, target.flow.options.settings)
+    with secrets.local_environment(place.stack, variables):
+        return _start(place, target, inputs, variables, observer)
+
+
+def _start(
+    place: Place, target: FlowTarget, inputs: dict[str, Any], variables: dict[str, str], observer: Observer | None
+) -> RunView:
     encoded = {name: encode(value, place.store) for name, value in inputs.items()}
     run = new_id()
-    spec = store_spec(place.store, local_spec(place.stack, target))
+    spec = store_spec(place.store, local_spec(place.stack, target, variables))
     first = [
         records.created(run, flow=target.flow.name, stack=place.stack.name, spec=spec, inputs=encoded, by=who()),
         records.attempt(1, job=None, request=None, spec=spec),
@@ -66,11 +75,19 @@ def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer:
     Raises ConflictError: ``run.is_live`` when a living process has the run, ``run.is_completed``.
     """
     refuse_completed(place.read(run))
+    variables = secrets.local_variables(place.stack.settings, target.flow.options.settings)
+    with secrets.local_environment(place.stack, variables):
+        return _resume(place, run, target, variables, on_change, observer)
+
+
+def _resume(
+    place: Place, run: str, target: FlowTarget, variables: dict[str, str], on_change: str, observer: Observer | None
+) -> RunView:
     lock = RunLock(place.stack.artifact_store, run)
     if not lock.acquire():
         raise is_live(run)
     try:
-        spec, state = store_spec(place.store, local_spec(place.stack, target)), RunState()
+        spec, state = store_spec(place.store, local_spec(place.stack, target, variables)), RunState()
 
         def claim(now: RunState) -> list[Record]:
             refuse_completed(now)
@@ -167,7 +184,8 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
             with output.not_kept():
                 observer.call(call_view(record, place.store, attempt=attempt))
 
-    with output.kept_output(output.output_file(place.stack.artifact_store, state.run)), _orderly_stop():
+    file = output.output_file(place.stack.artifact_store, state.run)
+    with output.kept_output(file), masked_output(), _orderly_stop():
         outcome = run_attempt(log, place.store, lambda _: target.flow, attempt, host=socket.gethostname(), on_call=told)
     _raised.clear()
     if outcome.error is not None and outcome.status == "failed":

@@ -8,6 +8,8 @@ import platform
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clary.agent.targets import FlowTarget
     from clary.journal.records import Record
     from clary.objects import ObjectStore
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def local_spec(stack: Stack, target: FlowTarget) -> Record:
-    """Return the spec of a flow that runs here: its code stays where it is."""
+def local_spec(stack: Stack, target: FlowTarget, environment: Mapping[str, str]) -> Record:
+    """Return the spec of a flow that runs here: its code stays where it is; variables refer to secrets by name."""
     return {
         "v": VERSION,
         "flow": target.spec,
@@ -26,7 +28,7 @@ def local_spec(stack: Stack, target: FlowTarget) -> Record:
         "python": ".".join(platform.python_version_tuple()[:2]),
         "store": {"root": stack.artifact_store, "region": None, "endpoint": None},
         "settings": {},
-        "environment": {},
+        "environment": dict(environment),
         "path": None if target.project is None else str(target.project.root),
     }
 

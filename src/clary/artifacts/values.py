@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from clary.artifacts import names
 from clary.artifacts.plain import NotPlain, canonical, from_plain, names_classes, to_plain
 from clary.errors import JournalError, SerializationError
+from clary.secrets.redaction import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,7 +235,7 @@ def _short(value: Any) -> str:
     if length is not None and length > 1000:
         return f"{kind} of {length:,}"
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(mask(repr(value)).split())
     except Exception:  # noqa: BLE001 - a preview never fails a run
         return kind
     return text if len(text) <= _PREVIEW else text[: _PREVIEW - 1] + "…"

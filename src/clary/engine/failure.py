@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from clary.errors import (
     RunFailedError,
     ThrottledError,
 )
+from clary.secrets.redaction import any_hidden, holds_hidden, mask, masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +35,15 @@ def describe(error: BaseException, store: ObjectStore) -> Record:
     described: Record = {
         "type": type(error).__qualname__,
         "module": type(error).__module__,
-        "message": _message(error),
-        "frames": useful_frames(error),
-        "traceback": _text(error)[-_LONGEST_TRACEBACK:],
+        "message": mask(_message(error)),
+        "frames": masked(useful_frames(error)),
+        "traceback": mask(_text(error))[-_LONGEST_TRACEBACK:],
     }
     if isinstance(error, ClaryError):
         described["code"] = error.code
-        described["next_step"] = error.next_step
+        described["next_step"] = mask(error.next_step)
+    if _shows_hidden(error):
+        return described  # the exception itself would carry the value into the record
     try:
         described["exception"] = encode(error, store)
         if type(decode(described["exception"], store)) is type(error):
@@ -51,6 +55,17 @@ def describe(error: BaseException, store: ObjectStore) -> Record:
     except (ClaryError, TypeError):
         pass  # it is told by its type and message
     return described
+
+
+def _shows_hidden(error: BaseException) -> bool:
+    """Tell whether the exception holds the value of a secret, as far as its pickle or its texts show."""
+    if not any_hidden():
+        return False
+    try:
+        kept = pickle.dumps((error.args, vars(error)))
+    except Exception:  # noqa: BLE001 - whatever the objects' own hooks raise: then its texts have to do
+        kept = b""
+    return holds_hidden(kept) or mask(_text(error)) != _text(error)
 
 
 def rebuild(described: Record, store: ObjectStore) -> BaseException:

@@ -14,6 +14,7 @@ from clary.artifacts import decode, encode
 from clary.engine.scope import Scope, current_scope
 from clary.errors import NotFoundError, UsageError
 from clary.journal import records
+from clary.secrets.redaction import masked
 
 
 class RunContext:
@@ -111,7 +112,7 @@ def log(**values: Any) -> None:
         ) from error
     if path not in scope.execution.values:
         scope.execution.journal.write(
-            {"kind": records.LOGGED, "values": values}, {"kind": records.VALUE, "path": path, "value": True}
+            {"kind": records.LOGGED, "values": masked(values)}, {"kind": records.VALUE, "path": path, "value": True}
         )
 
 

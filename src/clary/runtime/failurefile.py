@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clary.secrets.redaction import mask
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -16,12 +18,12 @@ LIMIT = 900
 
 
 def compose(cause: str, summary: str, frames: Sequence[str] = ()) -> str:
-    """Return ``<cause>: <summary>`` and as many of the innermost frames as fit, outermost first."""
-    head = " ".join(f"{cause}: {summary}".split())[:600]
+    """Return ``<cause>: <summary>`` and as many of the innermost frames as fit, outermost first; secrets are masked."""
+    head = " ".join(mask(f"{cause}: {summary}").split())[:600]
     kept: list[str] = []
     left = LIMIT - len(head) - 1
     for frame in reversed(frames):
-        line = "  " + " ".join(frame.split())[:200]
+        line = "  " + " ".join(mask(frame).split())[:200]
         if len(line) + 1 > left:
             break
         kept.append(line)

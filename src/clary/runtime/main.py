@@ -15,7 +15,7 @@ from clary.engine import failure
 from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
 from clary.errors import ClaryError, ConfigError, JournalError, Retry, StopRequested
 from clary.journal.log import ObjectLog
-from clary.runtime import failurefile, loading
+from clary.runtime import failurefile, loading, secrets
 from clary.runtime.heartbeat import Heartbeat
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
 
@@ -83,6 +83,7 @@ def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) 
             next_step="Resume the run from the project: clary runs resume RUN.",
         )
     spec: dict[str, Any] = json.loads(data)
+    secrets.set_environment(spec)
     from clary.code.archive import unpack
 
     root = opt_ml / "code"
@@ -115,7 +116,8 @@ def _finish(opt_ml: Path, outcome: Outcome) -> int:
         kind = recorded.get("type", type(outcome.error).__name__)
         message = recorded.get("message", str(outcome.error))
         cause = (outcome.failure or {}).get("cause", "internal")
-        text = failurefile.compose(cause, f"{kind}: {message}", recorded.get("frames", ()))
+        step = f" Next step: {recorded['next_step']} [{recorded['code']}]" if "next_step" in recorded else ""
+        text = failurefile.compose(cause, f"{kind}: {message}{step}", recorded.get("frames", ()))
         failurefile.write(opt_ml, text)
     else:
         print(f"clary: {outcome.error}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary.runtime import failurefile, memory
+from clary.secrets.redaction import MaskedStream
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -63,7 +64,7 @@ def _be_the_child(opt_ml: Path, fault_log: int) -> None:
     finally:
         for stream in (sys.stdout, sys.stderr):
             try:
-                stream.flush()
+                stream.finish() if isinstance(stream, MaskedStream) else stream.flush()
             except (OSError, ValueError):  # nobody reads it any more, or the user's code has closed it
                 pass
         os._exit(code)
