@@ -79,7 +79,7 @@ def with_stack(lab: Lab) -> Iterator[Callable[..., str]]:
         (["fine.py:long_value"], "sagemaker.invalid_request", "512"),
         (["fine.py:many_values"], "sagemaker.invalid_request", "100"),
         (["fine.py:many_channels"], "sagemaker.invalid_request", "20"),
-        (["fine.py:isolated"], "submit.network_isolation", "subnets"),
+        (["fine.py:isolated"], "settings.invalid", "subnets"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused_before_anything_is_uploaded(

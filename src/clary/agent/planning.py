@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary import config
+from clary.agent import secrets
 from clary.agent.specs import VERSION, named
 from clary.agent.targets import check_name
 from clary.code import snapshot
-from clary.errors import ConfigError, UsageError, ValidationError
+from clary.errors import ConfigError, UsageError
 from clary.runtime import tree
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from clary.agent.place import Place
     from clary.agent.targets import FlowTarget
     from clary.code.snapshot import Snapshot
     from clary.journal.records import Record
     from clary.runtime.tree import RuntimeTree
-    from clary.sagemaker.settings import JobSettings
+    from clary.sagemaker.findings import Finding
+    from clary.sagemaker.settings import JobSettings, Resolved
 
 START = ("python3", "/opt/ml/input/data/runtime/start.py")
 """The job's entry point, in the runtime's channel."""
@@ -40,47 +44,69 @@ class Plan:
     code: Snapshot
     runtime: RuntimeTree
     warnings: tuple[str, ...]
+    referring: Mapping[str, str]
+    """Variables that the job fills in with secrets, as the spec has them."""
 
 
 def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
     """Plan an attempt.
 
     Raises UsageError (``submit.no_project``, those of ``clary.code``), ConfigError (``submit.no_image``,
-    ``sagemaker.no_role``, ``runtime.client_unavailable``), ValidationError (``submit.network_isolation``,
-    ``settings.invalid``, ``code.too_large``, ``sagemaker.invalid_request`` with every finding).
+    ``sagemaker.no_role``, ``runtime.client_unavailable``), ValidationError (``settings.invalid``, ``code.too_large``,
+    ``sagemaker.invalid_request`` with every finding), and what ``secrets.taken_out`` raises.
     """
-    from clary.sagemaker import requests, settings
-    from clary.sagemaker.validation import check
+    from clary.sagemaker import requests, settings_requests
 
     stack = place.stack
     image = target.flow.options.image or stack.image
     if image is None:
         raise _no_image(place)
-    role = {"execution_role": stack.execution_role}
-    wanted = settings.settings_from(role, stack.settings, target.flow.options.settings)
-    if wanted.enable_network_isolation:
-        raise _isolated()
+    resolved = _settings(place, target)
+    wanted = resolved.settings
     python = found[1] if (found := _PYTHON_IMAGE.search(image)) else tree.Target.python
+    wanted, referring, secrets_at = secrets.taken_out(place, wanted)
     code = snapshot.take(_project_root(target), config.home() / "code")
     runtime = tree.build(tree.Target(python=python), config.home())
     spec = _spec(place, target, code, runtime, python, wanted)
+    if referring:
+        spec["environment"] |= referring
+        spec["secrets"] = secrets_at
     job = requests.job_name(target.flow.name, run, attempt)
-    request = requests.training_request(
-        job,
-        wanted,
-        requests.JobCode(
-            image=image,
-            output_s3_uri=f"{place.root}/runs/{run}/output",
-            entrypoint=START,
-            channels=(
-                ("runtime", f"{place.root}/{runtime.prefix}/"),
-                ("code", f"{place.root}/{code.key}"),
-            ),
-            environment=pointer(place, run, attempt),
+    running = requests.JobCode(
+        image=image,
+        output_s3_uri=f"{place.root}/runs/{run}/output",
+        entrypoint=START,
+        channels=(
+            ("runtime", f"{place.root}/{runtime.prefix}/"),
+            ("code", f"{place.root}/{code.key}"),
         ),
+        environment=pointer(place, run, attempt),
     )
-    warnings = tuple(f"{finding.message} {finding.next_step}" for finding in check("CreateTrainingJob", request))
-    return Plan(spec, named(spec), job, request, code, runtime, warnings)
+    request = requests.training_request(job, wanted, running)
+    notes = _notes(resolved, settings_requests.check(request, wanted, running))
+    return Plan(spec, named(spec), job, request, code, runtime, notes, referring)
+
+
+def _settings(place: Place, target: FlowTarget) -> Resolved:
+    from clary.sagemaker import settings
+
+    stack, flow = place.stack, target.flow
+    layers = (
+        (f"the stack {stack.name}", {"execution_role": stack.execution_role}),
+        (f"the stack {stack.name}", stack.settings),
+        (f"the flow {flow.name}", flow.options.settings),
+    )
+    return settings.resolve(layers, use=settings.Use.FLOW)
+
+
+def _notes(resolved: Resolved, doubts: Iterable[Finding]) -> tuple[str, ...]:
+    """Return what to say aloud at submit: each doubt once, and the time limit where nobody has chosen it."""
+    found = {finding.path.removeprefix("settings."): finding for finding in (*doubts, *resolved.warnings)}
+    notes = [f"{finding.message} {finding.next_step}" for finding in found.values()]
+    if resolved.is_default("max_runtime_in_seconds"):
+        hours = resolved.settings.max_runtime_in_seconds // 3600
+        notes.append(f"Time limit {hours} hour{'' if hours == 1 else 's'} (max_runtime_in_seconds sets it).")
+    return tuple(notes)
 
 
 def again(previous: Record, flow: str, run: str, attempt: int) -> tuple[str, Record]:
@@ -106,7 +132,7 @@ def pointer_of(request: Record) -> dict[str, str]:
 def _spec(
     place: Place, target: FlowTarget, code: Snapshot, runtime: RuntimeTree, python: str, wanted: JobSettings
 ) -> Record:
-    settings = asdict(wanted)
+    settings = wanted.to_dict()
     environment = settings.pop("environment")
     return {
         "v": VERSION,
@@ -138,14 +164,4 @@ def _no_image(place: Place) -> ConfigError:
         f"Neither the flow nor the stack {place.stack.name!r} names an image.",
         next_step="Name one with Python 3.11 or newer: @flow(image=…), or create the stack with --image.",
         field="image",
-    )
-
-
-def _isolated() -> ValidationError:
-    return ValidationError(
-        "submit.network_isolation",
-        "A flow cannot run under network isolation: it could reach neither its record in S3 nor its credentials.",
-        next_step="Use private subnets with an S3 gateway endpoint instead (subnets, security_group_ids), or a plain "
-        "job definition, which needs no record.",
-        field="enable_network_isolation",
     )

@@ -189,7 +189,7 @@ def wrong_pattern(place: Place, value: str, pattern: str) -> Finding:
 
 def not_in_enum(place: Place, value: str, known: Sequence[str]) -> Finding:
     """Return the finding for a value that is not in the model's enum; the rule is in this module's text."""
-    near = nearest(value, known, cutoff=NEAR)
+    near = f"ml.{value}" if f"ml.{value}" in known else nearest(value, known, cutoff=NEAR)
     if all(entry.startswith("ml.") for entry in known):
         severity, limit, next_step = _instance_type(value, near)
     else:

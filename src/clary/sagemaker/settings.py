@@ -1,110 +1,143 @@
-"""Typed settings of a job, and how layers of them (stack, flow, command line) become one."""
+"""Settings of a job: checked, and made one out of layers. The one front door of ``settings_*`` and ``aliases``.
+
+``validate`` judges one layer by itself, as when a stack is made; ``resolve`` makes the settings of a run. Both say
+every problem at once, each with its path. Importing this is cheap; checking loads pydantic and the service model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import reduce
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from clary.errors import ValidationError, nearest
+from clary.errors import ValidationError
+from clary.sagemaker import aliases, settings_layers
+from clary.sagemaker.findings import Finding, Kind, Severity, errors_of
+from clary.sagemaker.settings_judged import Use
+from clary.sagemaker.settings_layers import DEFAULT
+from clary.sagemaker.settings_model import NAMES, JobSettings
 
-DEFAULT_MAX_RUNTIME = 4 * 3600
-"""Seconds; the service's own default is a day, which is dear for a job that hangs."""
-SPOT_WAIT = 3600
-"""Seconds a spot job waits for machines, on top of its running time, unless ``max_wait_in_seconds`` says otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobSettings:
-    """What a person may set of a training job. Only what is set, and the defaults below, goes into the request."""
-
-    # For pydantic, which checks the types at submit: YAML's numbers may stand where text is wanted.
-    __pydantic_config__: ClassVar[Mapping[str, bool]] = {"coerce_numbers_to_str": True}
-
-    instance_type: str = "ml.m5.xlarge"
-    instance_count: int = 1
-    volume_size_in_gb: int = 30
-    max_runtime_in_seconds: int = DEFAULT_MAX_RUNTIME
-    execution_role: str | None = None
-    """ARN of the role the job runs with."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    keep_alive_period_in_seconds: int | None = None
-    """Keeps the machines warm for the next job with the same needs, at their full price."""
-    use_spot: bool = False
-    max_wait_in_seconds: int | None = None
-    """For spot: waiting and running together; else ``max_runtime_in_seconds`` and ``SPOT_WAIT``."""
-    checkpoint_s3_uri: str | None = None
-    """Folder in S3 that is synced with ``/opt/ml/checkpoints``."""
-    subnets: tuple[str, ...] = ()
-    security_group_ids: tuple[str, ...] = ()
-    enable_network_isolation: bool = False
-    encrypt_inter_container_traffic: bool = False
-    volume_kms_key: str | None = None
-    output_kms_key: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    metric_definitions: Mapping[str, str] = field(default_factory=dict)
-    """Name of a metric to the regular expression whose first group is its value."""
-    max_retry_attempts: int | None = None
-    """How often SageMaker itself starts again after an internal error; nothing else is retried by it."""
-    enable_remote_debug: bool = False
-    request: Mapping[str, Any] = field(default_factory=dict)
-    """Members of CreateTrainingJob, merged last; None takes a member out."""
+__all__ = ["DEFAULT", "JobSettings", "Resolved", "Use", "resolve", "validate"]
 
 
-def settings_from(*layers: Mapping[str, Any]) -> JobSettings:
-    """Return the settings of several layers; a later layer wins, mappings are merged, None means the default.
+@dataclass(frozen=True)
+class Resolved:
+    """The settings that hold, and where each comes from."""
 
-    Raises ValidationError ``settings.invalid`` for an unknown name or a value of the wrong type; ``field`` names the
-    first.
+    settings: JobSettings
+    origins: Mapping[str, str]
+    """Path (``instance_type``, ``tags.team``) to the name of its layer, or ``DEFAULT``."""
+    warnings: tuple[Finding, ...] = ()
+    """What is allowed, and likely not meant."""
+
+    def is_default(self, name: str) -> bool:
+        """Tell whether no layer has set the setting."""
+        return self.origins.get(name) == DEFAULT
+
+
+def validate(
+    values: Mapping[str, Any], *, at: str = "settings", use: Use = Use.ANY, whole: bool = False
+) -> list[Finding]:
+    """Return every finding about one layer of settings, errors and warnings; empty when all is well.
+
+    Args:
+        values: the layer; other tools' names are understood.
+        at: where it stands, the beginning of the findings' paths.
+        use: what will run with it.
+        whole: whether nothing else will be set; else what another layer can still supply is only a warning.
     """
-    from pydantic import TypeAdapter
-    from pydantic import ValidationError as Invalid
+    given, named = aliases.canonical(values, at)
+    return _ordered([*named, *_judged(given, use=use, whole=whole, at=at)[1]])
 
-    values: dict[str, Any] = reduce(overlaid, layers, {})
-    overrides = values.pop("request", None)
-    values = without_none(values)
+
+def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]], *, at: str = "settings", use: Use = Use.ANY) -> Resolved:
+    """Return the settings of named layers, the weakest first; each value knows its layer.
+
+    Raises ValidationError ``settings.invalid`` with everything that is wrong: ``field`` is the first path,
+    ``details["findings"]`` has every error.
+    """
+    given, findings = [], []
+    for layer, values in layers:
+        ours, named = aliases.canonical(values, at)
+        given.append((layer, ours))
+        findings += named
+    origins = settings_layers.origins(given, NAMES)
+    merged = settings_layers.merge_all([values for _, values in given])
+    settings, judged = _judged(merged, use=use, whole=True, at=at)
+    errors = errors_of([*findings, *judged])
+    if errors:
+        raise refusal(_ordered(errors), {f"{at}.{path}" if at else path: layer for path, layer in origins.items()})
+    return Resolved(settings, origins, tuple(_ordered(one for one in judged if one.severity is Severity.WARNING)))
+
+
+def refusal(errors: Sequence[Finding], layers: Mapping[str, str] | None = None) -> ValidationError:
+    """Return the one error that says all of ``errors``; ``layers`` tells which layer a path's value is from."""
+    lines = [f"{one.message}{_by(one.path, layers or {})}" for one in errors]
+    if len(errors) == 1:
+        summary, next_step = lines[0], errors[0].next_step
+    else:
+        listed = "".join(f"\n  - {line} {one.next_step}" for line, one in zip(lines, errors, strict=True))
+        summary = f"{len(errors)} job settings do not fit:{listed}"
+        next_step = f"Correct the {len(errors)} settings; nothing was sent."
+    return ValidationError(
+        "settings.invalid",
+        summary,
+        next_step=next_step,
+        field=errors[0].path,
+        details={"findings": [one.to_dict() for one in errors]},
+    )
+
+
+def _by(path: str, layers: Mapping[str, str]) -> str:
+    layer = layers.get(path)
+    return "" if layer in (None, DEFAULT) else f" (Set by {layer}.)"
+
+
+def _judged(values: Mapping[str, Any], *, use: Use, whole: bool, at: str) -> tuple[JobSettings, list[Finding]]:
+    """Return the settings, less those of a wrong type, and what is wrong or doubtful with them."""
+    from clary.sagemaker.settings_checks import parsed
+    from clary.sagemaker.settings_rules import rule_findings
+
+    overrides = values.get("request")
+    plain = settings_layers.without_none({name: value for name, value in values.items() if name != "request"})
     if overrides is not None:
-        values["request"] = overrides  # None has its meaning there: it takes a member out of the request
-    _refuse_unknown(values)
-    try:
-        return TypeAdapter(JobSettings).validate_python(values)
-    except Invalid as invalid:
-        found = [(".".join(str(part) for part in error["loc"]), error["msg"]) for error in invalid.errors()]
-        raise ValidationError(
-            "settings.invalid",
-            "The job settings do not fit: " + "; ".join(f"{name}: {message}" for name, message in found),
-            next_step=f"Correct {found[0][0]}.",
-            field=found[0][0],
-        ) from None
+        plain["request"] = overrides  # None has its meaning there: it takes a member out of the request
+    settings, findings = parsed(plain)
+    if findings:
+        whole = False  # what was left out for its type is not missing
+    findings += rule_findings(settings, plain, use=use, whole=whole)
+    found = [one for one in _of_request(settings, use, whole=whole) if not _said(one, findings)]
+    return settings, [placed(one, at) for one in [*findings, *found]]
 
 
-def overlaid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``over`` laid upon it: objects are merged, all else, None included, is replaced."""
-    result = dict(base)
-    for name, value in over.items():
-        merge = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
-        result[name] = overlaid(result[name], value) if merge else value
-    return result
+def _said(finding: Finding, findings: Sequence[Finding]) -> bool:
+    """Tell whether the settings' own rules have said it already; their doubts do not hide a limit of the model."""
+    rule = finding.kind in (Kind.RULE, Kind.REQUIRED)
+    return any(one.path == finding.path and (rule or one.severity is Severity.ERROR) for one in findings)
 
 
-def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values without members that are None, inside objects too."""
-    return {
-        name: without_none(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-        if value is not None
-    }
+def _of_request(settings: JobSettings, use: Use, *, whole: bool) -> list[Finding]:
+    """Return what the limits of the request say of the settings that would make it."""
+    from clary.sagemaker.settings_requests import probe_findings
+
+    found = probe_findings(settings, flow=use is not Use.CONTAINER)
+    return found if whole else [one for one in found if one.kind is not Kind.REQUIRED]
 
 
-def _refuse_unknown(values: Mapping[str, Any]) -> None:
-    known = [known.name for known in fields(JobSettings)]
-    for name in values:
-        if name not in known:
-            near = nearest(name, known)
-            raise ValidationError(
-                "settings.invalid",
-                f"'{name}' is not a setting of a job.",
-                next_step=f"Did you mean {near}?" if near else f"Settings are: {', '.join(known)}.",
-                field=name,
-            )
+def placed(finding: Finding, at: str) -> Finding:
+    """Return the finding with ``at`` before its path, in its message too."""
+    if not at:
+        return finding
+    path = f"{at}.{finding.path}"
+    return replace(finding, path=path, message=_first(finding.message, finding.path, path))
+
+
+def _first(text: str, word: str, other: str) -> str:
+    """Return the text with the first ``word``, where it is one by itself, as ``other``."""
+    import re
+
+    return re.sub(rf"(?<![\w.]){re.escape(word)}(?!\w)", lambda _: other, text, count=1)
+
+
+def _ordered(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: one.severity is Severity.WARNING)

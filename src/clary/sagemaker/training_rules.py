@@ -135,6 +135,23 @@ def preferences_are_alone(request: Mapping[str, Any]) -> Iterator[Finding]:
             message="EnableManagedSpotTraining cannot be used with ResourceConfig.InstancePreferences.",
             next_step="Name one InstanceType for a spot job.",
         )
+    if "InstancePreferences" in resources and "InstancePlacementConfig" in resources:
+        yield broken(
+            "ResourceConfig.InstancePlacementConfig",
+            None,
+            limit="not with InstancePreferences",
+            message="ResourceConfig.InstancePlacementConfig cannot be used with InstancePreferences.",
+            next_step="Leave one of them out.",
+        )
+    planned = [index for index, entry in objects(resources, "InstancePreferences") if "TrainingPlanArns" in entry]
+    if planned and "TrainingPlanArn" in resources:
+        yield broken(
+            "ResourceConfig.TrainingPlanArn",
+            resources["TrainingPlanArn"],
+            limit="not with TrainingPlanArns of a preference",
+            message="ResourceConfig.TrainingPlanArn is given beside the plans of InstancePreferences.",
+            next_step="Leave one of them out.",
+        )
 
 
 def spot_waits_long_enough(request: Mapping[str, Any]) -> Iterator[Finding]:
@@ -238,6 +255,22 @@ def channels_have_one_source(request: Mapping[str, Any]) -> Iterator[Finding]:
                 )
 
 
+def gzip_is_for_pipes(request: Mapping[str, Any]) -> Iterator[Finding]:
+    """Only Pipe mode unpacks. Source: reference of Channel.CompressionType."""
+    default = section(request, "AlgorithmSpecification").get("TrainingInputMode")
+    for index, channel in objects(request, "InputDataConfig"):
+        mode = channel.get("InputMode", default)
+        if channel.get("CompressionType") == "Gzip" and mode != "Pipe":
+            path = f"InputDataConfig[{index}].CompressionType"
+            yield doubtful(
+                path,
+                "Gzip",
+                limit="only in Pipe mode",
+                message=f"{path} is Gzip, but in {mode} mode nothing is unpacked.",
+                next_step="Use Pipe mode, or unpack in the container.",
+            )
+
+
 def fast_file_prefix_is_a_folder(request: Mapping[str, Any]) -> Iterator[Finding]:
     """FastFile mounts a folder; a prefix without the slash also matches its neighbours."""
     default = section(request, "AlgorithmSpecification").get("TrainingInputMode")
@@ -270,5 +303,6 @@ RULES = (
     runtime_is_bounded,
     channels_are_unique,
     channels_have_one_source,
+    gzip_is_for_pipes,
     fast_file_prefix_is_a_folder,
 )

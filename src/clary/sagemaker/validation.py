@@ -33,11 +33,12 @@ def check(operation: str, request: Mapping[str, Any]) -> list[Finding]:
     findings = validate(operation, request)
     errors = errors_of(findings)
     if errors:
-        raise _refusal(operation, errors)
+        raise refusal(operation, errors)
     return [finding for finding in findings if finding.severity is Severity.WARNING]
 
 
-def _refusal(operation: str, errors: list[Finding]) -> ValidationError:
+def refusal(operation: str, errors: list[Finding]) -> ValidationError:
+    """Return the error that says all of ``errors``, the findings that stop a request of the operation."""
     first, count = errors[0], len(errors)
     if count == 1:
         summary, next_step = first.message, first.next_step

@@ -110,7 +110,7 @@ def test_a_large_input_travels_as_an_object(stack: Stack, keys: Keys) -> None:
         ({"execution_role": "somebody"}, {"value": "x"}, "sagemaker.invalid_request"),
         ({"settings": {"instance_type": "large"}}, {"value": "x"}, "sagemaker.invalid_request"),
         ({"settings": {"instance_tpye": "ml.m5.xlarge"}}, {"value": "x"}, "settings.invalid"),
-        ({"settings": {"enable_network_isolation": True}}, {"value": "x"}, "submit.network_isolation"),
+        ({"settings": {"enable_network_isolation": True}}, {"value": "x"}, "settings.invalid"),
         ({"settings": {"environment": {"X": "y" * 600}}}, {"value": "x"}, "sagemaker.invalid_request"),
         ({"artifact_store": "s3://no-such-bucket-here/x"}, {"value": "x" * 200_000}, "stack.bucket_not_found"),
         ({"execution_role": "arn:aws:iam::123456789012:role/nobody"}, {"value": "x"}, "stack.role_not_found"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clary.errors import ConfigError, ValidationError
 from clary.ids import new_id
 from clary.sagemaker.requests import JobCode, job_name, training_request
-from clary.sagemaker.settings import JobSettings
+from clary.sagemaker.settings_model import Channel, JobSettings
 from clary.sagemaker.validation import validate
 from sagemaker_requests import IMAGE, ROLE
 
@@ -32,7 +32,7 @@ def test_the_smallest_request_holds_what_was_set_and_no_more() -> None:
         "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
         "OutputDataConfig": {"S3OutputPath": "s3://bucket/runs/output"},
         "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 14400},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "ProfilerConfig": {"DisableProfiler": True},
     }
     assert validate("CreateTrainingJob", request) == []
@@ -40,7 +40,7 @@ def test_the_smallest_request_holds_what_was_set_and_no_more() -> None:
 
 def test_everything_set_reaches_its_place() -> None:
     settings = JobSettings(
-        instance_type="ml.g5.xlarge",
+        instance_type=("ml.p3.2xlarge",),
         instance_count=2,
         volume_size_in_gb=50,
         max_runtime_in_seconds=600,
@@ -48,7 +48,24 @@ def test_everything_set_reaches_its_place() -> None:
         tags={"team": "vision"},
         use_spot=True,
         max_wait_in_seconds=900,
+        max_pending_time_in_seconds=7200,
         checkpoint_s3_uri="s3://bucket/checkpoints",
+        checkpoint_local_path="/opt/ml/kept",
+        input_data={
+            "train": Channel(uri="s3://bucket/train/", mode="FastFile", content_type="text/csv"),
+            "listed": Channel(
+                uri="s3://bucket/list.json",
+                data_type="AugmentedManifestFile",
+                attribute_names=("image",),
+                distribution="ShardedByS3Key",
+                compression="Gzip",
+            ),
+        },
+        input_mode="Pipe",
+        output_data="s3://bucket/models",
+        registry_access="Vpc",
+        registry_credentials_lambda="arn:aws:lambda:eu-west-1:123456789012:function:login",
+        enable_infra_check=True,
         subnets=("subnet-1",),
         security_group_ids=("sg-1",),
         enable_network_isolation=True,
@@ -59,7 +76,7 @@ def test_everything_set_reaches_its_place() -> None:
         metric_definitions={"accuracy": "accuracy=([0-9.]+)"},
         max_retry_attempts=3,
         enable_remote_debug=True,
-        request={"InfraCheckConfig": {"EnableInfraCheck": True}, "ProfilerConfig": None},
+        request={"SessionChainingConfig": {"EnableSessionTagChaining": True}, "ProfilerConfig": None},
     )
     code = JobCode(
         image=IMAGE,
@@ -78,24 +95,62 @@ def test_everything_set_reaches_its_place() -> None:
         "ContainerEntrypoint": ["python3", "/opt/ml/input/data/runtime/start.py"],
         "ContainerArguments": ["--quiet"],
         "MetricDefinitions": [{"Name": "accuracy", "Regex": "accuracy=([0-9.]+)"}],
+        "TrainingImageConfig": {
+            "TrainingRepositoryAccessMode": "Vpc",
+            "TrainingRepositoryAuthConfig": {
+                "TrainingRepositoryCredentialsProviderArn": "arn:aws:lambda:eu-west-1:123456789012:function:login"
+            },
+        },
     }
     assert request["HyperParameters"] == {"depth": "3"}
     assert request["Environment"] == {"A": "1", "CLARY_RUN": "s3://bucket/runs/x", "CLARY_ATTEMPT": "1"}
-    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["code", "runtime"]
+    assert [channel["ChannelName"] for channel in request["InputDataConfig"]] == ["code", "runtime", "train", "listed"]
     assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"] == {
         "S3DataType": "S3Prefix",
         "S3Uri": "s3://bucket/code/abc.tar.gz",
         "S3DataDistributionType": "FullyReplicated",
     }
-    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://bucket/output", "KmsKeyId": "alias/output"}
+    assert request["InputDataConfig"][2:] == [
+        {
+            "ChannelName": "train",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "S3Prefix",
+                    "S3Uri": "s3://bucket/train/",
+                    "S3DataDistributionType": "FullyReplicated",
+                }
+            },
+            "InputMode": "FastFile",
+            "ContentType": "text/csv",
+        },
+        {
+            "ChannelName": "listed",
+            "DataSource": {
+                "S3DataSource": {
+                    "S3DataType": "AugmentedManifestFile",
+                    "S3Uri": "s3://bucket/list.json",
+                    "S3DataDistributionType": "ShardedByS3Key",
+                    "AttributeNames": ["image"],
+                }
+            },
+            "InputMode": "Pipe",
+            "CompressionType": "Gzip",
+        },
+    ]
+    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://bucket/models", "KmsKeyId": "alias/output"}
     assert request["ResourceConfig"]["VolumeKmsKeyId"] == "alias/volume"
-    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 900}
+    assert request["StoppingCondition"] == {
+        "MaxRuntimeInSeconds": 600,
+        "MaxWaitTimeInSeconds": 900,
+        "MaxPendingTimeInSeconds": 7200,
+    }
     assert request["VpcConfig"] == {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
-    assert request["CheckpointConfig"] == {"S3Uri": "s3://bucket/checkpoints"}
+    assert request["CheckpointConfig"] == {"S3Uri": "s3://bucket/checkpoints", "LocalPath": "/opt/ml/kept"}
     assert request["RetryStrategy"] == {"MaximumRetryAttempts": 3}
     assert request["RemoteDebugConfig"] == {"EnableRemoteDebug": True}
     assert request["Tags"] == [{"Key": "team", "Value": "vision"}]
     assert request["InfraCheckConfig"] == {"EnableInfraCheck": True}
+    assert request["SessionChainingConfig"] == {"EnableSessionTagChaining": True}
     assert "ProfilerConfig" not in request
     for flag in ("EnableManagedSpotTraining", "EnableNetworkIsolation", "EnableInterContainerTrafficEncryption"):
         assert request[flag] is True
@@ -104,6 +159,23 @@ def test_everything_set_reaches_its_place() -> None:
 def test_keep_alive() -> None:
     request = made(JobSettings(execution_role=ROLE, keep_alive_period_in_seconds=600))
     assert request["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 600
+    assert validate("CreateTrainingJob", request) == []
+
+
+def test_several_types_are_preferences_in_their_order() -> None:
+    request = made(JobSettings(execution_role=ROLE, instance_type=("ml.g5.xlarge", "ml.m5.xlarge"), instance_count=2))
+    assert request["ResourceConfig"] == {
+        "InstancePreferences": [{"InstanceType": "ml.g5.xlarge"}, {"InstanceType": "ml.m5.xlarge"}],
+        "InstanceCount": 2,
+        "VolumeSizeInGB": 30,
+    }
+    assert validate("CreateTrainingJob", request) == []
+
+
+def test_a_training_plan() -> None:
+    plan = "arn:aws:sagemaker:eu-west-1:123456789012:training-plan/spring"
+    request = made(JobSettings(execution_role=ROLE, instance_type=("ml.p5.48xlarge",), training_plan=plan))
+    assert request["ResourceConfig"]["TrainingPlanArn"] == plan
     assert validate("CreateTrainingJob", request) == []
 
 
@@ -131,10 +203,15 @@ def test_without_a_role_there_is_no_job() -> None:
         ({"request": {"TrainingJobName": None}}, "request.TrainingJobName"),
         ({"request": {"Environment": {"CLARY_RUN": "x"}}}, "request.Environment.CLARY_RUN"),
         ({"request": {"Environment": None}}, "request.Environment.CLARY_RUN"),
+        ({"request": {"Environment": "x"}}, "request.Environment.CLARY_RUN"),
+        ({"request": {"InputDataConfig": []}}, "request.InputDataConfig"),
+        ({"request": {"InputDataConfig": None}}, "request.InputDataConfig"),
     ],
 )
 def test_what_clary_needs_cannot_be_changed(settings: dict[str, Any], field: str) -> None:
-    code = JobCode(image=IMAGE, output_s3_uri="s3://b/o", environment={"CLARY_RUN": "1"})
+    code = JobCode(
+        image=IMAGE, output_s3_uri="s3://b/o", environment={"CLARY_RUN": "1"}, channels=(("code", "s3://b/c"),)
+    )
     with pytest.raises(ValidationError) as caught:
         made(JobSettings(execution_role=ROLE, **settings), code)
     assert (caught.value.code, caught.value.field) == ("sagemaker.reserved_setting", field)
