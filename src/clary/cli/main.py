@@ -18,6 +18,7 @@ GROUPS = {
     "run": Lazy("clary.cli.run:run", "Run a flow."),
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
+    "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),
     "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
     "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
     "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),

@@ -1,37 +1,61 @@
-"""Whether the places that a stack names exist: its bucket and its execution role. Used when a stack is made.
+"""Whether the places that a stack names exist: its bucket and its roles.
 
-What the caller may not look at is a warning, not a refusal: the rights to submit jobs need not include these reads.
+``clary stack create``, the first submit and ``clary doctor`` ask by these functions. Each has three outcomes: what was
+seen, ``Unseen`` with the reason where it could not be looked at, or an error that says what is wrong. What the caller
+may not look at is no refusal: the rights to submit jobs need not include these reads.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, NotFoundError
 from clary.stacks.access import open_aws
+from clary.stacks.forms import bucket_of
 from clary.stacks.model import LOCAL, Stack
-from clary.stacks.rules import bucket_of
 
+if TYPE_CHECKING:
+    from clary.sagemaker.session import Aws
+
+SAGEMAKER_SERVICE = "sagemaker.amazonaws.com"
+"""The service principal that assumes the execution role."""
+_ASSUME = "sts:assumerole"
 _FORBIDDEN = frozenset({"403", "AccessDenied", "AccessDeniedException", "Forbidden", "UnauthorizedOperation"})
-_SAGEMAKER = "sagemaker.amazonaws.com"
 _MISSING = frozenset({"404", "NoSuchBucket", "NoSuchEntity", "NotFound"})
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """What could not be looked at."""
+
+    reason: str
+    """One sentence for people."""
+    permission: str | None = None
+    """The IAM action that is missing, if that is why."""
 
 
 def verify(stack: Stack) -> list[str]:
     """Look at the bucket and the role of a stack; return warnings.
 
-    Raises NotFoundError ``stack.bucket_not_found`` or ``stack.role_not_found``, ConfigError ``stack.bucket_region`` for
-    a bucket of another region and ``stack.role_not_trusting`` for a role that SageMaker may not assume, and the errors
-    of ``clary.sagemaker`` when AWS cannot be asked at all.
+    Raises what ``look_at_bucket`` and ``look_at_role`` raise, and the errors of ``clary.sagemaker`` when AWS cannot be
+    asked at all.
     """
     if stack.type == LOCAL:
         return []
     aws = open_aws(stack)
-    return [*_check_bucket(aws, stack), *_check_role(aws, stack)]
+    seen = (look_at_bucket(aws, stack), look_at_role(aws, stack.execution_role or ""))
+    return [each.reason for each in seen if isinstance(each, Unseen)]
 
 
-def _check_bucket(aws: Any, stack: Stack) -> list[str]:
-    """Source: HeadBucket answers 404 for no bucket and 403 without s3:ListBucket, both without an error body."""
+def look_at_bucket(aws: Aws, stack: Stack) -> str | Unseen:
+    """Return the region of the artifact store's bucket; an empty text where the store does not tell.
+
+    Raises NotFoundError ``stack.bucket_not_found``, and ConfigError ``stack.bucket_region`` for a bucket of another
+    region than the stack. Source: HeadBucket answers 404 for no bucket and 403 without s3:ListBucket, without a body.
+    """
     bucket = bucket_of(stack.artifact_store)
     answer, refusal = _ask(aws, "s3:HeadBucket", bucket, lambda s3: s3.head_bucket(Bucket=bucket))
     if refusal in _MISSING:
@@ -42,7 +66,8 @@ def _check_bucket(aws: Any, stack: Stack) -> list[str]:
             field="artifact_store",
         )
     if refusal is not None:
-        return [f"The bucket {bucket!r} could not be looked at (s3:ListBucket is missing); it is taken as it is."]
+        reason = f"The bucket {bucket!r} could not be looked at (s3:ListBucket is missing); it is taken as it is."
+        return Unseen(reason, "s3:ListBucket")
     region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     if region and stack.region and region != stack.region:
         raise ConfigError(
@@ -52,11 +77,17 @@ def _check_bucket(aws: Any, stack: Stack) -> list[str]:
             "writes buckets of its own region.",
             field="artifact_store",
         )
-    return []
+    return str(region or "")
 
 
-def _check_role(aws: Any, stack: Stack) -> list[str]:
-    role = stack.execution_role or ""
+def look_at_role(
+    aws: Aws, role: str, *, service: str = SAGEMAKER_SERVICE, field: str = "execution_role"
+) -> Mapping[str, Any] | Unseen:
+    """Return the role as IAM describes it (GetRole), if ``service`` may assume it.
+
+    ``role`` is its ARN, ``field`` the field of the stack that names it. Raises NotFoundError ``stack.role_not_found``,
+    also for a role whose ARN is another, and ConfigError ``stack.role_not_trusting``.
+    """
     account, path = role.split(":", 5)[4:]
     name = path.rpartition("/")[2]
     answer, refusal = _ask(aws, "iam:GetRole", role, lambda iam: iam.get_role(RoleName=name))
@@ -64,54 +95,67 @@ def _check_role(aws: Any, stack: Stack) -> list[str]:
         raise NotFoundError(
             "stack.role_not_found",
             f"There is no role {name!r} in the account of these credentials.",
-            next_step="Correct --execution-role; `aws iam list-roles` shows the roles with their ARNs.",
-            field="execution_role",
+            next_step=f"Correct --{field.replace('_', '-')}; `aws iam list-roles` shows the roles with their ARNs.",
+            field=field,
         )
     if refusal is not None:
-        return [f"The role {name!r} could not be looked at (iam:GetRole is missing); it is taken as it is."]
-    found = str(answer["Role"]["Arn"])
-    if found == role:
-        _check_trust(role, answer["Role"].get("AssumeRolePolicyDocument"))
-        return []
-    if found.split(":")[4] != account:
-        return [f"The role belongs to the account {account}, the credentials to another: it could not be looked at."]
+        reason = f"The role {name!r} could not be looked at (iam:GetRole is missing); it is taken as it is."
+        return Unseen(reason, "iam:GetRole")
+    found: Mapping[str, Any] = answer["Role"]
+    arn = str(found["Arn"])
+    if arn == role:
+        _refuse_distrust(role, found.get("AssumeRolePolicyDocument"), service, field)
+        return found
+    if arn.split(":")[4] != account:
+        return Unseen(
+            f"The role belongs to the account {account}, the credentials to another: it could not be looked at."
+        )
     raise NotFoundError(
         "stack.role_not_found",
-        f"The role {name!r} has another ARN than the one given: {found}.",
-        next_step=f"Give --execution-role {found}; the path before the name is part of the ARN.",
-        field="execution_role",
+        f"The role {name!r} has another ARN than the one given: {arn}.",
+        next_step=f"Give --{field.replace('_', '-')} {arn}; the path before the name is part of the ARN.",
+        field=field,
     )
 
 
-def _check_trust(role: str, policy: Any) -> None:
-    """Refuse a role that no statement lets SageMaker assume. Conditions and denials are left to the service."""
-    if not isinstance(policy, dict):
+def _refuse_distrust(role: str, policy: Any, service: str, field: str) -> None:
+    """Refuse a role that no statement lets the service assume. Conditions and denials are left to the service."""
+    if not isinstance(policy, Mapping):
         return  # botocore decodes the document; what it cannot read is not for us to judge
-    if any(_lets_sagemaker_in(statement) for statement in _listed(policy.get("Statement"))):
+    if any(_lets_in(statement, service) for statement in _listed(policy.get("Statement"))):
         return
     name = role.rpartition("/")[2]
+    spoken = "SageMaker" if service == SAGEMAKER_SERVICE else service
     raise ConfigError(
         "stack.role_not_trusting",
-        f"The role {name!r} does not let SageMaker assume it.",
-        next_step=f"Allow sts:AssumeRole to the service {_SAGEMAKER} in its trust policy (`aws iam "
+        f"The role {name!r} does not let {spoken} assume it.",
+        next_step=f"Allow sts:AssumeRole to the service {service} in its trust policy (`aws iam "
         f"update-assume-role-policy --role-name {name} …`), or name another role.",
-        field="execution_role",
+        field=field,
+        details={
+            "role": name,
+            "statement": {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"},
+        },
     )
 
 
-def _lets_sagemaker_in(statement: Any) -> bool:
-    if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
+def _lets_in(statement: Any, service: str) -> bool:
+    if not isinstance(statement, Mapping) or statement.get("Effect") != "Allow":
+        return False
+    if "Action" in statement and not any(
+        fnmatch.fnmatchcase(_ASSUME, str(action).lower()) for action in _listed(statement["Action"])
+    ):
         return False
     principal = statement.get("Principal")
-    services = _listed(principal.get("Service")) if isinstance(principal, dict) else _listed(principal)
-    return "NotPrincipal" in statement or bool({_SAGEMAKER, "*"} & set(services))
+    services = _listed(principal.get("Service")) if isinstance(principal, Mapping) else _listed(principal)
+    return "NotPrincipal" in statement or bool({service, "*"} & set(services))
 
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _ask(aws: Any, action: str, resource: str, request: Any) -> tuple[dict[str, Any], str | None]:
+def _ask(aws: Aws, action: str, resource: str, request: Any) -> tuple[dict[str, Any], str | None]:
     """Return the answer and no refusal, or nothing and the code of a refusal that the caller understands."""
     from botocore.exceptions import ClientError
 

@@ -1,0 +1,97 @@
+"""``clary doctor``: whether a stack can run, and what to do where it cannot."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from clary.cli import output, state
+from clary.cli.commands import Command
+from clary.cli.output import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clary.doctor.findings import Report, Result
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unchecked": "cyan"}
+_WORDS = {"unchecked": "not checked"}
+_CLEAR = "\r\x1b[2K"
+"""Takes the line of progress away: back to its beginning, erase it (ECMA-48)."""
+
+
+@click.command("doctor", cls=Command)
+@click.option("--stack", "stack_name", metavar="NAME", help="The stack to examine. Default: the current one.")
+def doctor(stack_name: str | None) -> int:
+    """Check whether a stack can run, and say how to mend what is wrong.
+
+    Looks at the identity, the region, the bucket, the registry and its image, the roles and their permissions, the
+    network and the quotas, all at once. Each line is ok, a warning, failed, or not checked, with the reason. The only
+    thing it writes is a small object in the artifact store, which it takes away again. The exit code is 1 if anything
+    failed.
+    """
+    from clary.doctor.service import examine
+    from clary.stacks.service import resolve
+
+    stack = resolve(stack_name)
+    tell, clear = _progress()
+    try:
+        report = examine(stack, tell=tell)
+    finally:
+        clear()
+    output.item(report.to_dict(), lambda: _print(report))
+    return 0 if report.healthy else 1
+
+
+def _progress() -> tuple[Callable[[Result], None], Callable[[], None]]:
+    """Return what shows a line of progress on a terminal, and what takes it away; elsewhere both do nothing."""
+    if not sys.stderr.isatty() or state.current().json:
+        return (lambda _: None), (lambda: None)
+    done = 0
+
+    def tell(result: Result) -> None:
+        nonlocal done
+        done += 1
+        click.echo(f"{_CLEAR}{done} done: {result.check.title}", nl=False, err=True)
+
+    return tell, lambda: click.echo(_CLEAR, nl=False, err=True)
+
+
+def _print(report: Report) -> None:
+    say(f"Stack: {output.style(report.stack, bold=True)}")
+    say()
+    output.table(
+        ("Check", "Result", "Found"),
+        [(result.check.title, _word(result), result.finding.summary) for result in report.results],
+    )
+    for result in report.results:
+        if result.finding.fix:
+            _print_fix(result)
+    say()
+    say(_sum(report))
+
+
+def _print_fix(result: Result) -> None:
+    finding = result.finding
+    say()
+    status = output.style(_word(result), _COLOURS[finding.status])
+    say(f"{output.style(result.check.title, bold=True)} ({status})")
+    say(f"  {finding.fix}")
+    for statement in finding.statements:
+        say(f"    {json.dumps(dict(statement))}")
+
+
+def _sum(report: Report) -> str:
+    counted = [
+        f"{number} {output.style(_WORDS.get(status, status), _COLOURS[status])}"
+        for status, number in report.counts.items()
+        if number
+    ]
+    return ", ".join(counted)
+
+
+def _word(result: Result) -> str:
+    return _WORDS.get(result.finding.status, str(result.finding.status))
