@@ -46,12 +46,14 @@ class Choice(click.Choice[str]):
 class Command(click.Command):
     """One command: every one of them takes ``-o/--output`` and ``--debug``."""
 
+    output_flags: tuple[str, ...] = ("-o", "--output")
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("context_settings", {}).update(CONTEXT)
         super().__init__(*args, **kwargs)
         self.params += [
             click.Option(
-                ["-o", "--output"],
+                list(self.output_flags),
                 type=Choice(["text", "json"]),
                 default="text",
                 show_default=True,
@@ -85,17 +87,20 @@ class Group(click.Group):
         self,
         *args: Any,
         lazy: Mapping[str, Lazy] | None = None,
+        lazy_after: Mapping[str, Lazy] | None = None,
         aliases: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("context_settings", {}).update(CONTEXT)
         super().__init__(*args, **kwargs)
-        self.lazy = dict(lazy or {})
+        self.lazy = {**(lazy or {}), **(lazy_after or {})}
+        self._after = list(lazy_after or {})
         self.aliases = dict(aliases or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
-        """Return the names in the order they were declared: the common ones come first."""
-        return [*self.lazy, *self.commands]
+        """Return the names in the order they were declared; those of ``lazy_after`` come last."""
+        first = [name for name in self.lazy if name not in self._after]
+        return [*first, *self.commands, *self._after]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing it if it is lazy."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import dataclasses
 import io
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from clary.cli.output import say
 from clary.errors import SandboxError, UsageError, nearest
 from clary.files import write_whole
 from clary.sandbox import api
-from clary.stacks import rules, service
+from clary.stacks import parts, rules, service
+from clary.stacks.draft import Draft
 from clary.stacks.model import SANDBOX
 
 _data = click.option(
@@ -127,6 +127,7 @@ def reset(data: Path | None, yes: bool) -> None:
 @click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="How often.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="The kind's delay.")
 @click.option("--status", "http_status", type=int, help="server_error: the HTTP status, 500 or 503.")
+@click.option("--instance-type", metavar="PATTERN", help="capacity: only these types, such as 'ml.g5.*'.")
 @click.option("--clear", is_flag=True, help="Forget every planned fault.")
 def faults(kind: str | None, data: Path | None, clear: bool, **options: Any) -> None:
     """Let the sandbox do something wrong: plan a fault of KIND, or list the planned ones and the kinds there are."""
@@ -170,12 +171,13 @@ def refresh_stacks(place: rules.Place) -> None:
 
     A sandbox may come back on another port; its stacks are known by the credentials file that only they name.
     """
-    found = {entry.stack.name: entry.stack for entry in service.listing().entries}
-    for kept in found.values():
-        if kept.credentials == place.credentials and kept.endpoint_url != place.endpoint_url:
-            service.refresh(dataclasses.replace(kept, endpoint_url=place.endpoint_url))
-    if SANDBOX not in found:
-        service.refresh(rules.build(rules.Draft(SANDBOX, SANDBOX), folder=config.home(), place=place))
+    for part in parts.listing("orchestrator"):
+        options = part.component.options
+        ours = options.get("credentials") == place.credentials
+        if ours and options.get("endpoint_url") != place.endpoint_url:
+            parts.update("orchestrator", part.component.name, {"endpoint_url": place.endpoint_url})
+    if service.listing().sandbox_missing:
+        service.create(Draft(SANDBOX, SANDBOX), activate=False, place=place)
 
 
 def requirements_of(file: Path) -> list[str]:
@@ -217,7 +219,7 @@ def _announce(found: dict[str, Any], *, detached: bool) -> None:
 
 
 def _place(found: dict[str, Any]) -> rules.Place:
-    from clary.sagemaker.session import FILE_PREFIX
+    from clary.sagemaker.credentials import Kind
     from clary.sandbox.containers.image import image_reference
 
     return rules.Place(
@@ -226,7 +228,7 @@ def _place(found: dict[str, Any]) -> rules.Place:
         execution_role=found["role"],
         account=found["account"],
         region=found["region"],
-        credentials=FILE_PREFIX + str(_write_credentials(found["environment"])),
+        credentials=f"{Kind.FILE}:{_write_credentials(found['environment'])}",
         image=image_reference(found["account"], found["region"]),
     )
 

@@ -3,85 +3,117 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clary.cli import output
-from clary.cli.commands import Choice, Group
+from clary.cli import output, stack_text
+from clary.cli.commands import Group, Lazy
 from clary.cli.output import say
-from clary.stacks import describe, rules, service
-from clary.stacks.model import LOCAL, SANDBOX, Stack
+from clary.cli.stack_options import creation_options, verify, wished
+from clary.errors import UsageError
+from clary.stacks import describe, service
+from clary.stacks.model import SANDBOX
+
+if TYPE_CHECKING:
+    from clary.stacks.entries import Entry
 
 SANDBOX_INSTALL = 'pip install "clary[sandbox]"'
+_COMPOSE, _FILES, _ELSEWHERE = ("clary.cli.stack_compose", "clary.cli.stack_files", "clary.cli.stack_elsewhere")
 
 
-@click.group("stack", cls=Group)
+@click.group(
+    "stack",
+    cls=Group,
+    aliases={"describe": "show", "set": "use", "get": "current"},
+    lazy_after={
+        "register": Lazy(f"{_COMPOSE}:register", "Compose the stack NAME of registered components."),
+        "update": Lazy(f"{_COMPOSE}:update", "Change the stack NAME."),
+        "remove-component": Lazy(f"{_COMPOSE}:remove_component", "Take components out of the stack NAME."),
+        "rename": Lazy(f"{_COMPOSE}:rename", "Give the stack NAME another name."),
+        "copy": Lazy(f"{_COMPOSE}:copy", "Make the stack TARGET like the stack SOURCE."),
+        "export": Lazy(f"{_FILES}:export", "Write the stack NAME as a file that makes it again."),
+        "import": Lazy(f"{_FILES}:import_", "Make a stack from an exported file."),
+        "diff": Lazy(f"{_FILES}:diff", "Show in what two stacks differ."),
+        "export-requirements": Lazy(f"{_FILES}:requirements", "List the packages that a stack needs on this machine."),
+        "connect": Lazy(f"{_ELSEWHERE}:connect", "Not here: credentials are part of the stack."),
+        "deploy": Lazy(f"{_ELSEWHERE}:deploy", "Not here: see `clary bootstrap`."),
+        "register-secrets": Lazy(f"{_ELSEWHERE}:register_secrets", "Not here: see `clary secrets`."),
+    },
+)
 def stack() -> None:
     """Make and choose the places where runs happen."""
 
 
 @stack.command("create")
-@click.argument("name")
-@click.option("--type", "type_", type=Choice(rules.TYPES), default=LOCAL, show_default=True, help="Where runs happen.")
-@click.option("--artifact-store", metavar="URI", help="sagemaker: s3://BUCKET/PREFIX. local: a folder.")
-@click.option("--container-registry", metavar="URI", help="ACCOUNT.dkr.ecr.REGION.amazonaws.com[/REPOSITORY].")
-@click.option("--region", metavar="REGION", help="The AWS region.")
-@click.option("--execution-role", metavar="ARN", help="The role that jobs run under.")
-@click.option("--instance-type", metavar="TYPE", help="The instance of flows that name none, such as ml.m5.xlarge.")
-@click.option("--image", metavar="IMAGE", help="The image of flows that name none.")
-@click.option("--endpoint-url", metavar="URL", help="An endpoint to use in place of AWS's public ones.")
-@click.option(
-    "--credentials", metavar="SOURCE", help="aws-profile:NAME or aws-credentials-file:PATH. Default: the AWS chain."
-)
-@click.option("--no-activate", is_flag=True, help="Do not make it the current stack.")
-@click.option("--no-verify", is_flag=True, help="Do not look whether the bucket and the role exist.")
-def create(name: str, type_: str, no_activate: bool, no_verify: bool, **options: str | None) -> None:
-    """Make the stack NAME and use it from now on.
+@click.argument("name", required=False)
+@creation_options
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be made; store nothing.")
+def create(name: str | None, dry_run: bool, **options: Any) -> None:
+    """Make the stack NAME, with components of its own, and use it from now on.
 
     A sagemaker stack needs an artifact store, a container registry, a region and an execution role. A sandbox stack
-    takes them from the local SageMaker, which is started if it does not run. Nothing is stored when something is
-    refused.
+    takes them from the local SageMaker, which is started if it does not run. The command line wins over the file.
+    Nothing is stored when something is refused.
     """
-    draft = rules.Draft(name=name, type=type_, **options)
+    wish = wished(name, options)
     place = None
-    if type_ == SANDBOX:
-        service.check_new(draft)
+    if wish.draft.type == SANDBOX:
+        service.check_new(wish.draft)
         from clary.cli.sandbox import refresh_stacks, running_place
 
         place = running_place()
-        if name != SANDBOX:
+        if wish.draft.name != SANDBOX:
             refresh_stacks(place)
-    created = service.create(draft, activate=not no_activate, verify=None if no_verify else _verify, place=place)
+    created = service.create(
+        wish.draft, activate=wish.activate, dry_run=dry_run, verify=verify if wish.verify else None, place=place
+    )
+    show_created(created, dry_run=dry_run)
+
+
+def show_created(created: service.Created, *, dry_run: bool = False) -> None:
+    """Print a stack that was made, or would be, and what to be warned of."""
     for warning in created.warnings:
         output.warn(warning)
-    output.item(_created_item(created), lambda: _print_created(created))
+    item = stack_text.created_item(created) | ({"dry_run": True} if dry_run else {})
+    output.item(item, lambda: stack_text.print_created(created, "Would create" if dry_run else "Created"))
 
 
 @stack.command("list")
-def list_() -> None:
+@click.option("--name", "pattern", metavar="[MATCH:]TEXT", help="equals:, contains:, startswith: or endswith: a text.")
+@click.option("--type", "type_", metavar="TYPE", help="Only stacks of this type.")
+@click.option("--sort-by", "--sort_by", "sort_by", metavar="[desc:]COLUMN", default="", help="name, type or created.")
+@click.option("--page", type=click.IntRange(1), default=1, help="Which page.")
+@click.option("--size", type=click.IntRange(1), help="Stacks a page. Default: all.")
+def list_(pattern: str | None, type_: str | None, sort_by: str, page: int, size: int | None) -> None:
     """List the stacks of this machine; the current one is marked active."""
     listing = service.listing()
-    data = [_row(entry, listing.current.value) for entry in listing.entries]
-    if listing.sandbox_missing:
+    found = [entry for entry in listing.entries if _matches(entry, pattern, type_)]
+    if sort_by:
+        found = _sorted(found, sort_by)
+    data = [_row(entry, listing.current.value) for entry in found]
+    if listing.sandbox_missing and not pattern and type_ in (None, "sagemaker"):
         data.append(_missing_sandbox())
+    if size is not None:
+        data = data[(page - 1) * size : page * size]
     output.items(data, lambda: _print_list(data))
 
 
 @stack.command("show")
-@click.argument("name")
-def show(name: str) -> None:
-    """Show one stack, named by name or id, part by part."""
-    entry = service.find(name)
+@click.argument("name", required=False)
+def show(name: str | None) -> None:
+    """Show one stack, named by name or id, part by part, and every setting that holds. Default: the current one."""
+    entry = service.current()[0] if name is None else service.find(name)
     active = service.listing().current.value == entry.stack.name
-    parts = describe.components(entry.stack)
+    parts, settings = describe.components(entry), describe.settings(entry)
     data = {
-        **_identity(entry),
+        **stack_text.identity(entry),
         "is_active": active,
         "stack_type": entry.stack.type,
         "components": [part.to_dict() for part in parts],
+        "settings": [{"name": one.name, "value": one.value, "origin": one.origin} for one in settings],
     }
-    output.item(data, lambda: _print_show(entry, parts, active=active))
+    output.item(data, lambda: stack_text.print_show(entry, parts, settings, active=active))
 
 
 @stack.command("use")
@@ -117,38 +149,77 @@ def current() -> None:
 
 @stack.command("delete")
 @click.argument("name")
+@click.option("--recursive", "-r", is_flag=True, help="Delete its components too, but for those of other stacks.")
 @click.option("--force", is_flag=True, help="Delete it even if it is the current stack; local becomes current.")
-def delete(name: str, force: bool) -> None:
+@click.option("--yes", "-y", is_flag=True, help="Accepted for scripts of other tools; nothing is asked.")
+def delete(name: str, recursive: bool, force: bool, yes: bool) -> None:  # noqa: ARG001 nothing is asked
     """Forget the stack NAME. Nothing in AWS and no stored run is touched."""
-    deleted = service.delete(name, force=force)
+    deleted = service.delete(name, force=force, recursive=recursive)
     data: dict[str, Any] = {
         "deleted_stack": deleted.entry.stack.name,
-        "components_deleted": [],
+        "components_deleted": [{"name": part.name, "type": part.kind} for part in deleted.components],
+        "components_kept": [{"name": part.name, "type": part.kind} for part in deleted.kept],
         "new_active_stack": deleted.new_current,
-        "recursive": False,
+        "recursive": recursive,
     }
 
     def text() -> None:
         say(f"Deleted stack: {deleted.entry.stack.name}")
+        if deleted.components:
+            say(f"Deleted components: {stack_text.named(deleted.components)}")
+        if deleted.kept:
+            say(f"Kept components: {stack_text.named(deleted.kept)} (--recursive deletes them too)")
         if deleted.new_current:
             say(f"Active stack: {deleted.new_current}")
 
     output.item(data, text)
 
 
-def _verify(stack: Stack) -> list[str]:
-    from clary.stacks.verify import verify
+def _matches(entry: Entry, pattern: str | None, type_: str | None) -> bool:
+    if type_ is not None and entry.stack.type != type_:
+        return False
+    if pattern is None:
+        return True
+    how, colon, text = pattern.partition(":")
+    if not colon:
+        return entry.stack.name == pattern
+    name = entry.stack.name
+    ways = {
+        "equals": name == text,
+        "contains": text in name,
+        "startswith": name.startswith(text),
+        "endswith": name.endswith(text),
+    }
+    if how not in ways:
+        raise UsageError(
+            "stack.bad_filter",
+            f"{how!r} is no way to match a name.",
+            next_step=f"The ways are: {', '.join(ways)}.",
+            field="name",
+        )
+    return ways[how]
 
-    return verify(stack)
+
+def _sorted(found: list[Entry], sort_by: str) -> list[Entry]:
+    column = sort_by.removeprefix("desc:").removeprefix("asc:")
+    keys = {
+        "name": lambda entry: entry.stack.name,
+        "type": lambda entry: (entry.stack.type, entry.stack.name),
+        "created": lambda entry: entry.created or 0.0,
+    }
+    if column not in keys:
+        raise UsageError(
+            "stack.bad_filter",
+            f"Stacks cannot be sorted by {column!r}.",
+            next_step=f"Sort by one of: {', '.join(keys)}; desc:COLUMN turns the order about.",
+            field="sort_by",
+        )
+    return sorted(found, key=keys[column], reverse=sort_by.startswith("desc:"))
 
 
-def _identity(entry: service.Entry) -> dict[str, Any]:
-    return {"id": entry.id, "name": entry.stack.name, "is_managed": entry.managed}
-
-
-def _row(entry: service.Entry, current_name: str) -> dict[str, Any]:
+def _row(entry: Entry, current_name: str) -> dict[str, Any]:
     return {
-        **_identity(entry),
+        **stack_text.identity(entry),
         "is_active": entry.stack.name == current_name,
         "stack_type": entry.stack.type,
         "artifact_store": entry.stack.artifact_store,
@@ -170,30 +241,6 @@ def _missing_sandbox() -> dict[str, Any]:
     }
 
 
-def _created_item(created: service.Created) -> dict[str, Any]:
-    entry = created.entry
-    return {
-        **_identity(entry),
-        "is_active": created.current == entry.stack.name,
-        "previous_active_stack": created.previous,
-        "stack_type": entry.stack.type,
-        "components_created": [part.to_dict() for part in describe.components(entry.stack)],
-        "service_connectors_created": [],
-        "resources": {
-            title.lower().replace(" ", "_"): value for title, value in describe.resources(entry.stack).items()
-        },
-        "warnings": list(created.warnings),
-    }
-
-
-def _print_created(created: service.Created) -> None:
-    made = created.entry.stack
-    say(f"Created stack: {made.name}" + ("" if made.type == LOCAL else f" ({made.type})"))
-    output.rows(describe.resources(made).items())
-    if created.previous is not None:
-        say(f"Active stack: {created.previous} → {made.name}")
-
-
 def _print_list(data: list[dict[str, Any]]) -> None:
     for row in data:
         if "needs" in row:
@@ -202,24 +249,3 @@ def _print_list(data: list[dict[str, Any]]) -> None:
         active = output.style(" (active)", "green") if row["is_active"] else ""
         place = ", ".join(part for part in (row["stack_type"], row["region"], row["artifact_store"]) if part)
         say(f"{output.style(row['name'], bold=True)}: {row['id']}{active}  {place}")
-
-
-def _print_show(entry: service.Entry, parts: tuple[describe.Component, ...], *, active: bool) -> None:
-    output.rows(
-        [
-            ("Name", entry.stack.name),
-            ("ID", entry.id),
-            ("Type", entry.stack.type),
-            ("Active", "yes" if active else "no"),
-            ("Managed", "yes" if entry.managed else "no"),
-            *((describe.ROLE_TITLES[part.role], _component_line(part)) for part in parts),
-        ]
-    )
-
-
-def _component_line(part: describe.Component) -> str:
-    details = dict(part.details)
-    if repository := details.pop("default_repository", None):
-        details["location"] = f"{details['location']}/{repository}"
-    words = (f"{name.replace('_', ' ')}: {value}" for name, value in details.items())
-    return "; ".join((f"{part.name} ({part.backend})", *words))

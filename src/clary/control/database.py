@@ -101,7 +101,10 @@ class Database:
                 )
             for step in STEPS[found:]:
                 for statement in step:
-                    connection.execute(statement)
+                    if isinstance(statement, str):
+                        connection.execute(statement)
+                    else:
+                        statement(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def _refusal(self, error: sqlite3.Error) -> ConfigError | ConflictError:

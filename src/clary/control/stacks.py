@@ -1,4 +1,4 @@
-"""Stacks as the store keeps them. The rules of a stack are in ``clary.stacks``; here it is a name and a document."""
+"""Stacks as the store keeps them: a name, what it is composed of, and whether Clary made it whole."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ class StackRow:
     id: str
     name: str
     type: str
-    document: dict[str, Any]
-    """The fields of ``clary.stacks.model.Stack``."""
+    components: dict[str, str]
+    """Kind of component to the component's id."""
+    managed: bool
+    """Whether its components were made with it, and are its own."""
     created: float
     updated: float
 
@@ -43,40 +45,60 @@ def every(connection: Connection) -> list[StackRow]:
     return [row for row in found if row is not None]
 
 
-def add(connection: Connection, *, name: str, type_: str, document: Mapping[str, Any]) -> StackRow:
+def add(connection: Connection, *, name: str, type_: str, components: Mapping[str, str], managed: bool) -> StackRow:
     """Keep a new stack. The caller has checked, in the same transaction, that the name is free."""
     now = time.time()
-    row = StackRow(new_id(), name, type_, dict(document), now, now)
+    row = StackRow(new_id(), name, type_, dict(components), managed, now, now)
     connection.execute(
         "INSERT INTO stacks (id, name, type, document, created, updated) "
         "VALUES (:id, :name, :type, :document, :created, :updated)",
-        {**vars(row), "document": json.dumps(row.document)},
+        {
+            "id": row.id,
+            "name": name,
+            "type": type_,
+            "document": _document(row.components, managed),
+            "created": now,
+            "updated": now,
+        },
     )
     return row
 
 
-def replace(connection: Connection, name: str, document: Mapping[str, Any]) -> bool:
-    """Give a stack another document; its id stays. Returns whether there was one of that name."""
-    rows = connection.execute(
-        "UPDATE stacks SET document = :document, updated = :updated WHERE name = :name",
-        {"name": name, "document": json.dumps(dict(document)), "updated": time.time()},
+def replace(
+    connection: Connection, identifier: str, *, name: str, type_: str, components: Mapping[str, str], managed: bool
+) -> None:
+    """Give a stack another name and composition; its id stays."""
+    connection.execute(
+        "UPDATE stacks SET name = :name, type = :type, document = :document, updated = :updated WHERE id = :id",
+        {
+            "id": identifier,
+            "name": name,
+            "type": type_,
+            "document": _document(components, managed),
+            "updated": time.time(),
+        },
     )
-    return rows.rowcount == 1
 
 
-def remove(connection: Connection, name: str) -> bool:
-    """Forget a stack. Returns whether there was one of that name."""
-    return connection.execute("DELETE FROM stacks WHERE name = :name", {"name": name}).rowcount == 1
+def remove(connection: Connection, identifier: str) -> bool:
+    """Forget a stack. Returns whether there was one of that id."""
+    return connection.execute("DELETE FROM stacks WHERE id = :id", {"id": identifier}).rowcount == 1
+
+
+def _document(components: Mapping[str, str], managed: bool) -> str:
+    return json.dumps({"components": dict(components), "managed": managed})
 
 
 def _row(found: Any) -> StackRow | None:
     if found is None:
         return None
+    document = json.loads(found["document"])
     return StackRow(
         id=str(found["id"]),
         name=str(found["name"]),
         type=str(found["type"]),
-        document=json.loads(found["document"]),
+        components=document["components"],
+        managed=bool(document["managed"]),
         created=float(found["created"]),
         updated=float(found["updated"]),
     )

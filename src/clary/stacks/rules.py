@@ -1,49 +1,28 @@
-"""The rules of a new stack: which fields a type takes, which it needs, and what each may look like.
+"""The rules of a new stack: which fields a type takes, which it needs, and how they become components.
 
-Nothing here touches the store or the network. Sources of the forms: the S3 naming rules for general purpose buckets,
-the ``RoleArn`` pattern of CreateTrainingJob, the ECR URI and repository name patterns of the ECR API.
+Nothing here touches the store or the network.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import ClaryError, ConfigError, ConflictError, UsageError, ValidationError, nearest
+from clary.stacks import components, forms
+from clary.stacks.draft import FOREIGN, OPTIONS, Draft, sandbox_component
 from clary.stacks.model import LOCAL, SAGEMAKER, SANDBOX, Stack
+
+if TYPE_CHECKING:
+    from clary.stacks.components import Component
 
 TYPES = (LOCAL, SAGEMAKER, SANDBOX)
 """What a stack can be created as. A sandbox stack is a sagemaker stack that points at the running sandbox."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_BUCKET = re.compile(r"(?!xn--|sthree-)(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}")
-_REGISTRY = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9-]+)(\.[a-z0-9-]+){2,}"
-    r"(?P<repository>/[a-z0-9]+([._/-]+[a-z0-9]+)*)?"
-)
-_INSTANCE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
-_ENDPOINT = re.compile(r"https?://[^/\s?#@]+(/[^\s?#]*)?")
-_CREDENTIALS = re.compile(r"(aws-profile|aws-credentials-file):\S.*")
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A stack as somebody asked for it: every field as it was given, or None."""
-
-    name: str
-    type: str = LOCAL
-    artifact_store: str | None = None
-    container_registry: str | None = None
-    region: str | None = None
-    execution_role: str | None = None
-    instance_type: str | None = None
-    image: str | None = None
-    endpoint_url: str | None = None
-    credentials: str | None = None
+_ELSEWHERE = ("kubernetes", "vertex", "azureml", "modal")
+"""Types of stacks of the tools that people come from."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +39,19 @@ class Place:
     """The sandbox's own image: what flows run in that name none."""
 
 
-_OPTIONS = tuple(f.name for f in fields(Draft) if f.name not in {"name", "type"})
-_TAKES = {
-    LOCAL: {"artifact_store"},
-    SAGEMAKER: set(_OPTIONS),
-    SANDBOX: {"instance_type", "image"},
+_COMMON = {"instance_type", "image", "image_builder", "secrets_manager"}
+_TAKES: Mapping[str, set[str]] = {
+    LOCAL: {"artifact_store", "secrets_manager"},
+    SAGEMAKER: set(OPTIONS),
+    SANDBOX: _COMMON,
 }
 _NEEDS = {
     LOCAL: (),
     SAGEMAKER: ("artifact_store", "container_registry", "region", "execution_role"),
     SANDBOX: (),
 }
-_FORMS: Mapping[str, tuple[re.Pattern[str], str]] = {
-    "container_registry": (_REGISTRY, "ACCOUNT.dkr.ecr.REGION.amazonaws.com[/REPOSITORY]"),
-    "region": (_REGION, "a region such as eu-central-1"),
-    "execution_role": (_ROLE, "arn:aws:iam::ACCOUNT:role/NAME (the role's ARN, not its name)"),
-    "instance_type": (_INSTANCE, "ml.FAMILY.SIZE, such as ml.m5.xlarge"),
-    "endpoint_url": (_ENDPOINT, "http://HOST:PORT or https://HOST"),
-    "credentials": (_CREDENTIALS, "aws-profile:NAME or aws-credentials-file:PATH"),
-}
+_OPTION_OF = {"artifact_store": "path", "container_registry": "uri"}
+"""The option of a component that has its whole kind as its field in a draft."""
 
 
 def option(field: str) -> str:
@@ -90,6 +63,13 @@ def check_type(type_: str) -> None:
     """Refuse a type that does not exist: UsageError ``stack.unknown_type``, with the nearest one."""
     if type_ in TYPES:
         return
+    if type_ in _ELSEWHERE:
+        raise UsageError(
+            "stack.unknown_type",
+            f"Clary makes no {type_} stacks: it runs Python on Amazon SageMaker and on this machine.",
+            next_step=f"The types are: {', '.join(TYPES)}.",
+            field="type",
+        )
     meant = nearest(type_, TYPES)
     raise UsageError(
         "stack.unknown_type",
@@ -101,12 +81,9 @@ def check_type(type_: str) -> None:
 
 def check_name(name: str, type_: str) -> None:
     """Refuse a name of the wrong form (``stack.bad_name``) or one that is kept (``stack.reserved_name``)."""
-    if not _NAME.fullmatch(name):
+    if not forms.is_name(name):
         raise UsageError(
-            "stack.bad_name",
-            f"{name!r} cannot be the name of a stack.",
-            next_step="Use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or a digit.",
-            field="name",
+            "stack.bad_name", f"{name!r} cannot be the name of a stack.", next_step=forms.NAME_RULE, field="name"
         )
     if name == LOCAL:
         raise ConflictError(
@@ -125,11 +102,16 @@ def check_name(name: str, type_: str) -> None:
 
 
 def check_fields(draft: Draft) -> None:
-    """Refuse fields that the type does not take, then name every one that it lacks, then every malformed one."""
-    given = {name: value for name in _OPTIONS if (value := getattr(draft, name)) is not None}
+    """Refuse fields that the type does not take, then name every one that it lacks."""
+    _refuse_other_platforms(draft)
+    given = draft.given()
     foreign = [name for name in given if name not in _TAKES[draft.type]]
     if foreign:
         raise _foreign(draft.type, foreign)
+    if draft.type == LOCAL and draft.run_async:
+        raise _only_sagemaker(["async"])
+    if draft.components:
+        return
     missing = [name for name in _NEEDS[draft.type] if not given.get(name)]
     if missing:
         listed = ", ".join(option(name) for name in missing)
@@ -140,125 +122,181 @@ def check_fields(draft: Draft) -> None:
             field=missing[0],
             details={"missing": missing},
         )
-    problems = [problem for name, value in given.items() if (problem := _problem(draft.type, name, value))]
-    if problems:
-        raise _malformed(problems)
 
 
-def build(draft: Draft, *, folder: Path, place: Place | None = None) -> Stack:
-    """Return the stack that a draft asks for.
+def build(draft: Draft, *, folder: Path, place: Place | None = None) -> list[Component]:
+    """Return the components of the stack that a draft asks for, named as it.
 
     ``folder`` is where a local stack keeps its runs if the draft names none; ``place`` is the running sandbox, needed
-    for ``--type sandbox``. Raises UsageError, ConflictError or ValidationError for the first broken rule.
+    for ``--type sandbox``. Raises UsageError, ConflictError or ValidationError: every problem of a kind at once.
     """
     check_type(draft.type)
     check_name(draft.name, draft.type)
     check_fields(draft)
-    settings = {"instance_type": draft.instance_type} if draft.instance_type else {}
-    if draft.type == LOCAL:
-        store = Path(draft.artifact_store).expanduser().absolute() if draft.artifact_store else folder
-        return Stack(draft.name, LOCAL, str(store))
-    if draft.type == SANDBOX:
-        if place is None:
-            raise _no_sandbox()
-        return Stack(
-            name=draft.name,
-            type=SAGEMAKER,
-            artifact_store=f"s3://{place.bucket}/clary",
-            region=place.region,
-            execution_role=place.execution_role,
-            container_registry=f"{place.account}.dkr.ecr.{place.region}.amazonaws.com/clary",
-            image=draft.image or place.image,
-            endpoint_url=place.endpoint_url,
-            credentials=place.credentials,
-            settings=settings,
-        )
-    assert draft.artifact_store is not None
-    return Stack(
-        name=draft.name,
-        type=SAGEMAKER,
-        artifact_store=draft.artifact_store.rstrip("/"),
-        region=draft.region,
-        execution_role=draft.execution_role,
-        container_registry=(draft.container_registry or "").rstrip("/"),
-        image=draft.image,
-        endpoint_url=draft.endpoint_url,
-        credentials=draft.credentials,
-        settings=settings,
-    )
+    if draft.components:
+        return [
+            components.make(kind, part["name"], part["flavor"], part["options"])
+            for kind, part in draft.components.items()
+        ]
+    wanted = _wanted(draft, folder, place)
+    found: list[Component] = []
+    problems: list[dict[str, str]] = []
+    for kind, (flavor, options) in wanted.items():
+        try:
+            found.append(components.make(kind, draft.name, flavor, options))
+        except ValidationError as error:
+            problems += error.details["findings"]
+    if problems:
+        raise _malformed(problems)
+    return found
 
 
 def warnings(stack: Stack) -> list[str]:
     """Return what is allowed and yet looks wrong."""
-    found = _REGISTRY.fullmatch(stack.container_registry or "")
-    if found and stack.region and found["region"] != stack.region:
+    found = forms.parse_registry(stack.container_registry or "")
+    if found and stack.region and found.region != stack.region:
         return [
             (
-                f"The container registry is in {found['region']}, the stack in {stack.region}: "
+                f"The container registry is in {found.region}, the stack in {stack.region}: "
                 "SageMaker pulls images from its own region only."
             )
         ]
     return []
 
 
-def bucket_of(artifact_store: str) -> str:
-    """Return the bucket of an ``s3://bucket/prefix`` location."""
-    return artifact_store.removeprefix("s3://").split("/", 1)[0]
+def no_sandbox() -> ClaryError:
+    """Return the error for a sandbox stack without a running sandbox."""
+    return ConfigError(
+        "stack.sandbox_not_running",
+        "A sandbox stack points at a running sandbox, and none is running.",
+        next_step="Run `clary sandbox start --detach`, then create the stack.",
+    )
 
 
-def _problem(type_: str, name: str, value: str) -> dict[str, str] | None:
-    if name == "artifact_store":
-        return _store_problem(type_, value)
-    if name == "credentials" and value.startswith(("aws-access-keys:", "aws-session-token:")):
-        advice = (
-            "keys given here would be kept in the shell's history; put them into a profile and give aws-profile:NAME"
-        )
-        return {"field": name, "value": value.split(":", 1)[0] + ":…", "message": advice}
-    form = _FORMS.get(name)
-    if form is None or form[0].fullmatch(value.rstrip("/")):
-        return None
-    return {"field": name, "value": value, "message": f"expected {form[1]}"}
-
-
-def _store_problem(type_: str, value: str) -> dict[str, str] | None:
-    if type_ == LOCAL:
-        message = (
-            "a local stack keeps its runs in a folder; a bucket belongs to --type sagemaker" if "://" in value else ""
-        )
-    elif not value.startswith("s3://"):
-        message = "a sagemaker stack keeps its runs in S3: expected s3://BUCKET/PREFIX"
+def _wanted(draft: Draft, folder: Path, place: Place | None) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return flavor and options of each component. A flag and ``extra`` may say the same, but not differ."""
+    if draft.type == LOCAL:
+        wanted: dict[str, tuple[str, dict[str, Any]]] = {
+            "orchestrator": (LOCAL, {}),
+            "artifact_store": (LOCAL, {"path": draft.artifact_store or str(folder)}),
+        }
+    elif draft.type == SANDBOX:
+        if place is None:
+            raise no_sandbox()
+        wanted = _on(place, draft)
     else:
-        bucket = bucket_of(value)
-        message = (
-            "" if _BUCKET.fullmatch(bucket) else f"{bucket!r} is not a bucket name (3 to 63 of a-z, 0-9, '.', '-')"
+        runner = ("region", "execution_role", "instance_type", "image", "endpoint_url", "credentials")
+        given = draft.given()
+        wanted = {
+            "orchestrator": (SAGEMAKER, {name: given[name] for name in runner if name in given}),
+            "artifact_store": ("s3", {"path": draft.artifact_store}),
+            "container_registry": ("aws", {"uri": draft.container_registry}),
+        }
+    for kind in ("image_builder", "secrets_manager"):
+        if flavor := getattr(draft, kind):
+            wanted[kind] = (flavor, {})
+    if draft.run_async and "synchronous" not in draft.extra.get("orchestrator", {}):
+        wanted["orchestrator"][1]["synchronous"] = False
+    for kind, options in draft.extra.items():
+        if kind not in wanted:
+            raise _no_such_part(draft.type, kind)
+        _lay_over(kind, wanted[kind][1], options)
+    return wanted
+
+
+def _lay_over(kind: str, options: dict[str, Any], extra: Mapping[str, Any]) -> None:
+    for name, value in extra.items():
+        if name in options and options[name] != value:
+            raise UsageError(
+                "stack.given_twice",
+                f"{kind}.{name} is given twice: {options[name]!r} by its own option, {value!r} by extra.",
+                next_step="Give it once.",
+                field=f"{kind}.{name}",
+            )
+        options[name] = value
+
+
+def _on(place: Place, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
+    runner = {
+        "region": place.region,
+        "execution_role": place.execution_role,
+        "image": draft.image or place.image,
+        "endpoint_url": place.endpoint_url,
+        "credentials": place.credentials,
+        "instance_type": draft.instance_type,
+    }
+    return {
+        "orchestrator": (SAGEMAKER, {name: value for name, value in runner.items() if value is not None}),
+        "artifact_store": ("s3", {"path": f"s3://{place.bucket}/clary"}),
+        "container_registry": ("aws", {"uri": f"{place.account}.dkr.ecr.{place.region}.amazonaws.com/clary"}),
+    }
+
+
+def _refuse_other_platforms(draft: Draft) -> None:
+    if "sandbox" in draft.foreign:
+        raise sandbox_component("sandbox")
+    for name in draft.foreign:
+        type_ = FOREIGN[name]
+        raise UsageError(
+            "stack.foreign_field",
+            f"{type_}-only options require --type {type_}: {option(name)}.",
+            next_step="Leave it out: Clary runs on SageMaker and on this machine only.",
+            field=name,
+            details={"fields": list(draft.foreign), "type": type_},
         )
-    return {"field": "artifact_store", "value": value, "message": message} if message else None
 
 
 def _foreign(type_: str, foreign: list[str]) -> ClaryError:
-    listed = ", ".join(option(name) for name in foreign)
-    if type_ == SANDBOX:
-        step = "Leave it out: a sandbox stack takes this from the running sandbox. For AWS itself use --type sagemaker."
-    else:
-        step = f"Add --type {SAGEMAKER}, or leave it out."
+    if type_ != SANDBOX:
+        return _only_sagemaker(foreign)
+    return _only_sagemaker(
+        foreign,
+        "Leave it out: a sandbox stack takes this from the running sandbox. For AWS itself use --type sagemaker.",
+    )
+
+
+def _only_sagemaker(fields: list[str], step: str = f"Add --type {SAGEMAKER}, or leave it out.") -> ClaryError:
     return UsageError(
         "stack.foreign_field",
-        f"{SAGEMAKER}-only options require --type {SAGEMAKER}: {listed}.",
+        f"{SAGEMAKER}-only options require --type {SAGEMAKER}: {', '.join(option(name) for name in fields)}.",
         next_step=step,
-        field=foreign[0],
-        details={"fields": foreign, "type": SAGEMAKER},
+        field=fields[0],
+        details={"fields": fields, "type": SAGEMAKER},
+    )
+
+
+def _no_such_part(type_: str, kind: str) -> ClaryError:
+    if kind in ("image_builder", "secrets_manager") and kind in _TAKES[type_]:
+        step = f"Name its flavor as well: {option(kind)} FLAVOR."
+    else:
+        step = "Leave it out."
+    return UsageError(
+        "stack.foreign_field", f"This {type_} stack has no {kind} to set.", next_step=step, field=f"extra.{kind}"
     )
 
 
 def _malformed(problems: list[dict[str, str]]) -> ClaryError:
-    lines = [f"{option(problem['field'])} {problem['value']}: {problem['message']}" for problem in problems]
+    shown = [{**problem, "field": _field_of(problem["field"])} for problem in problems]
+    lines = [
+        f"{option(one['field']) if '.' not in one['field'] else one['field']}: {one['message'].rstrip('.')}"
+        for one in shown
+    ]
+    steps = " ".join(dict.fromkeys(problem["next_step"] for problem in problems if problem["next_step"]))
     return ValidationError(
         "stack.bad_value",
         "; ".join(lines) + ".",
-        next_step="Correct the value and run the command again; nothing was stored.",
-        field=problems[0]["field"],
-        details={"findings": problems},
+        next_step=steps or "Correct the value and run the command again; nothing was stored.",
+        field=shown[0]["field"],
+        details={"findings": shown},
     )
+
+
+def _field_of(path: str) -> str:
+    """Return the field of the draft that a component's option came from: ``container_registry.uri`` is its own."""
+    kind, _, name = path.partition(".")
+    if _OPTION_OF.get(kind) == name:
+        return kind
+    return name if kind == "orchestrator" and name in OPTIONS else path
 
 
 def _example(name: str) -> str:
@@ -268,11 +306,3 @@ def _example(name: str) -> str:
         "region": "REGION",
         "execution_role": "arn:aws:iam::ACCOUNT:role/ROLE",
     }[name]
-
-
-def _no_sandbox() -> ClaryError:
-    return ConfigError(
-        "stack.sandbox_not_running",
-        "A sandbox stack points at a running sandbox, and none is running.",
-        next_step="Run `clary sandbox start --detach`, then create the stack.",
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from clary.errors import UsageError
 from clary.stacks.model import LOCAL
@@ -24,9 +25,10 @@ def scope_of(stack: Stack) -> Scope:
     """Return what the policies of a stack are about; nothing is looked up or called.
 
     The partition and the account are those of the execution role. Raises UsageError ``iam.local_stack`` for a stack
-    that runs in this process.
+    that runs in this process, ValidationError ``settings.invalid``.
     """
     from clary.sagemaker.permissions import Scope
+    from clary.sagemaker.settings import resolve
     from clary.sagemaker.statements import literal
 
     if stack.type == LOCAL or stack.execution_role is None:
@@ -36,33 +38,43 @@ def scope_of(stack: Stack) -> Scope:
             next_step="Name a sagemaker stack with --stack; `clary stack list` shows them.",
             field="stack",
         )
-    partition, _, _, account = stack.execution_role.split(":")[1:5]
-    region = stack.region or ""
-    home = (partition, region, account)
+    settings = resolve([("the stack", stack.settings)]).settings
+    role = settings.execution_role or stack.execution_role
+    partition, account = role.split(":")[1], role.split(":")[4]
+    home = (partition, stack.region or "", account)
     bucket, _, prefix = stack.artifact_store.removeprefix("s3://").partition("/")
     registry = _repository(stack.container_registry, partition)
-    images = {found for found in (registry, _repository(stack.image, partition)) if found}
     secrets = {**DEFAULT_SECRETS, **stack.secrets}
-    settings = stack.settings
     return Scope(
         partition=partition,
-        region=region,
+        region=stack.region or "",
         account=account,
         bucket=bucket,
         prefix=literal(prefix.strip("/")),
-        execution_role=stack.execution_role,
+        execution_role=role,
         scheduler_role=stack.scheduler_role,
         registry=registry,
-        images=tuple(sorted(images)),
-        folders=tuple(literal(uri.removeprefix("s3://")) for uri in _texts(settings.get("checkpoint_s3_uri"))),
+        images=tuple(sorted({found for found in (registry, _repository(stack.image, partition)) if found})),
+        inputs=_places(channel.uri for channel in settings.input_data.values()),
+        folders=_places((settings.checkpoint_s3_uri, settings.output_data)),
         secrets=secrets["flavor"] if secrets["flavor"] in _SECRETS_IN_AWS else None,
         secrets_prefix=literal(str(secrets["prefix"])),
-        secrets_keys=_keys(secrets.get("kms_key"), home),
-        volume_keys=_keys(settings.get("volume_kms_key"), home),
-        data_keys=_keys(settings.get("output_kms_key"), home),
-        subnets=tuple(_texts(settings.get("subnets"))),
-        security_groups=tuple(_texts(settings.get("security_group_ids"))),
+        secrets_keys=_keys((secrets.get("kms_key"),), home),
+        volume_keys=_keys((settings.volume_kms_key,), home),
+        data_keys=_keys((settings.output_kms_key,), home),
+        subnets=settings.subnets,
+        security_groups=settings.security_group_ids,
+        registry_lambda=settings.registry_credentials_lambda,
+        training_plan=settings.training_plan,
+        remote_debug=settings.enable_remote_debug,
     )
+
+
+def _places(uris: Iterable[str | None]) -> tuple[str, ...]:
+    """Return S3 addresses as ``bucket/prefix``, without a slash at the end."""
+    from clary.sagemaker.statements import literal
+
+    return tuple(sorted({literal(uri.removeprefix("s3://").rstrip("/")) for uri in uris if uri}))
 
 
 def _repository(reference: str | None, partition: str) -> str | None:
@@ -77,20 +89,13 @@ def _repository(reference: str | None, partition: str) -> str | None:
     return f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{repository}"
 
 
-def _keys(given: Any, scope: tuple[str, str, str]) -> tuple[str, ...]:
+def _keys(given: Iterable[str | None], home: tuple[str, str, str]) -> tuple[str, ...]:
     """Return KMS keys as ARNs, or as aliases of the account, from ids, aliases and the ARNs of either."""
-    partition, region, account = scope
+    partition, region, account = home
     found = []
-    for key in _texts(given):
-        if "alias/" in key:
+    for key in given:
+        if key and "alias/" in key:
             found.append("alias/" + key.partition("alias/")[2])
-        else:
+        elif key:
             found.append(key if key.startswith("arn:") else f"arn:{partition}:kms:{region}:{account}:key/{key}")
     return tuple(found)
-
-
-def _texts(value: Any) -> list[str]:
-    """Return a setting's value or values; a stack's settings are checked when jobs are planned, not here."""
-    if value is None:
-        return []
-    return [str(one) for one in value] if isinstance(value, (list, tuple)) else [str(value)]

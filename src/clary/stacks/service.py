@@ -1,32 +1,26 @@
-"""Stacks: made, listed, shown, chosen, deleted. What is stored is complete and checked; a refusal stores nothing."""
+"""Stacks: made, composed, listed, chosen, deleted. What is stored is complete and checked; a refusal stores nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from clary import config
-from clary.control import settings as saved_settings
+from clary.control import components as component_rows
 from clary.control import stacks as rows
 from clary.control.database import Connection, Database, local
-from clary.errors import ClaryError, ConflictError, NotFoundError, nearest
-from clary.stacks import rules
-from clary.stacks.model import LOCAL, SANDBOX, Stack, local_stack
+from clary.errors import ConflictError, NotFoundError
+from clary.stacks import components, entries, keys, rules
+from clary.stacks.components import Component, assemble, take_apart
+from clary.stacks.entries import Entry
+from clary.stacks.model import LOCAL, SANDBOX, Stack
 
-_FIELDS = frozenset(field.name for field in fields(Stack))
+if TYPE_CHECKING:
+    from clary.stacks.draft import Draft
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One stack of this machine."""
-
-    id: str
-    stack: Stack
-    managed: bool
-    """Whether Clary made it on request; ``local`` is simply there."""
-    created: float | None = None
-    """Epoch seconds; None for ``local``."""
+Verify = Callable[[Stack], list[str]]
+"""Looks at the places that a stack names (``clary.stacks.verify.verify``) and returns warnings, or raises."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Created:
-    """A stack that was just made."""
+    """A stack that was just made, or would have been."""
 
     entry: Entry
     current: str
@@ -57,78 +51,121 @@ class Deleted:
     entry: Entry
     new_current: str | None
     """The saved current stack now, if deleting this one changed it."""
+    components: tuple[Component, ...] = ()
+    """Components that were deleted with it."""
+    kept: tuple[Component, ...] = ()
+    """Its components that are left and that no other stack has."""
 
 
 def create(
-    draft: rules.Draft,
+    draft: Draft,
     *,
     activate: bool = True,
-    verify: Callable[[Stack], list[str]] | None = None,
+    dry_run: bool = False,
+    verify: Verify | None = None,
     place: rules.Place | None = None,
     database: Database | None = None,
 ) -> Created:
-    """Make a stack and, unless told otherwise, the current one.
+    """Make a stack with components of its own and, unless told otherwise, the current one.
 
-    ``verify`` looks at the places the stack names (``clary.stacks.verify.verify``) and returns warnings, or raises;
-    None looks at nothing. ``place`` is the running sandbox, for ``--type sandbox``. Raises the refusals of
-    ``clary.stacks.rules`` and ConflictError ``stack.name_taken``; nothing is stored then.
+    ``dry_run`` does all but store it; ``verify`` None looks at nothing; ``place`` is the running sandbox, for
+    ``--type sandbox``. Raises the refusals of ``clary.stacks.rules``, ConflictError ``stack.name_taken`` and
+    ``component.name_taken``; nothing is stored then.
     """
     database = database or local()
     check_new(draft, database=database)
-    stack = rules.build(draft, folder=config.home() / "stacks" / draft.name, place=place)
-    warnings = rules.warnings(stack) + (verify(stack) if verify is not None else [])
+    parts = rules.build(draft, folder=config.home() / "stacks" / draft.name, place=place)
+    stack = assemble(draft.name, parts)
+    with database.reading() as connection:
+        adopted = _adopted(connection, draft, parts)
+    warnings = (*rules.warnings(stack), *keys.advice(parts), *(verify(stack) if verify is not None else []))
+    if dry_run:
+        entry = Entry("", stack, managed=True, components=tuple(parts))
+        return Created(entry, "", None, warnings)
     with database.transaction() as connection:
-        _refuse_taken(connection, stack.name)
-        row = rows.add(connection, name=stack.name, type_=stack.type, document=stack.to_dict())
-        previous = _saved(connection) or LOCAL
-        if activate:
-            saved_settings.put(connection, saved_settings.CURRENT_STACK, stack.name)
-    current = stack.name if activate else previous
-    return Created(_entry(row), current, previous if activate else None, tuple(warnings))
+        entries.refuse_taken(connection, stack.name)
+        adopted = _adopted(connection, draft, parts)
+        kept = [adopted.get(part.kind) or entries.add_component(connection, keys.moved(part)) for part in parts]
+        entry, previous = _store(connection, stack.name, kept, managed=not draft.components, activate=activate)
+    return Created(entry, stack.name if activate else previous, previous if activate else None, warnings)
 
 
-def check_new(draft: rules.Draft, *, database: Database | None = None) -> None:
+def register(
+    name: str,
+    chosen: Mapping[str, str],
+    *,
+    activate: bool = False,
+    verify: Verify | None = None,
+    database: Database | None = None,
+) -> Created:
+    """Compose a stack of registered components: kind to name or id.
+
+    Raises UsageError ``stack.bad_name``, ``stack.incomplete``, ``stack.mixed``, ``stack.conflict``, NotFoundError
+    ``component.not_found``, ConflictError ``stack.name_taken``.
+    """
+    database = database or local()
+    with database.reading() as connection:
+        parts = [entries.component(connection, kind, given) for kind, given in chosen.items()]
+        stack = assemble(name, parts)
+        rules.check_name(name, stack.type)
+        entries.refuse_taken(connection, name)
+    warnings = (*rules.warnings(stack), *(verify(stack) if verify is not None else []))
+    with database.transaction() as connection:
+        entries.refuse_taken(connection, name)
+        parts = [entries.component(connection, kind, given) for kind, given in chosen.items()]
+        entry, previous = _store(connection, name, parts, managed=False, activate=activate)
+    return Created(entry, name if activate else previous, previous if activate else None, warnings)
+
+
+def check_new(draft: Draft, *, database: Database | None = None) -> None:
     """Refuse a draft that could not become a stack, whatever a sandbox or AWS would say. See ``create``."""
     rules.check_type(draft.type)
     rules.check_name(draft.name, draft.type)
     rules.check_fields(draft)
     with (database or local()).reading() as connection:
-        _refuse_taken(connection, draft.name)
+        entries.refuse_taken(connection, draft.name)
 
 
 def refresh(stack: Stack, *, database: Database | None = None) -> Entry:
-    """Keep a stack as it is now: replace the one of its name, or add it. Does not change which one is current."""
+    """Keep a whole stack as it is now: replace the one of its name, or add it. Does not change which one is current."""
     database = database or local()
+    parts = take_apart(stack)
     with database.transaction() as connection:
-        if not rows.replace(connection, stack.name, stack.to_dict()):
-            rows.add(connection, name=stack.name, type_=stack.type, document=stack.to_dict())
         row = rows.get(connection, stack.name)
-    assert row is not None
-    return _entry(row)
+        before = {} if row is None else {one.kind: one for one in entries.find(connection, stack.name).components}
+        kept = []
+        for part in parts:
+            own = before.get(part.kind)
+            if own is not None and own.id is not None:
+                entries.replace_component(connection, replace(part, id=own.id))
+                kept.append(replace(part, id=own.id))
+            else:
+                kept.append(entries.add_component(connection, part))
+        if row is None:
+            _store(connection, stack.name, kept, managed=True, activate=False)
+        else:
+            rows.replace(
+                connection, row.id, name=stack.name, type_=stack.type, components=_ids(kept), managed=row.managed
+            )
+        return entries.find(connection, stack.name)
 
 
 def listing(*, database: Database | None = None) -> Listing:
     """Return every stack: ``local`` first, then by name."""
     database = database or local()
     with database.reading() as connection:
-        made = [_entry(row) for row in rows.every(connection)]
-        saved = _saved(connection)
+        made = entries.every(connection)
+        saved = entries.saved(connection)
     current = config.choose_stack(saved=lambda: saved)
-    return Listing((_local(), *made), current, all(entry.stack.name != SANDBOX for entry in made))
+    return Listing((entries.local(), *made), current, all(entry.stack.name != SANDBOX for entry in made))
 
 
 def find(name: str, *, database: Database | None = None) -> Entry:
-    """Return the stack of that id, else of that name.
-
-    Raises NotFoundError ``stack.not_found``, with the nearest name.
-    """
+    """Return the stack of that id, else of that name; raises NotFoundError ``stack.not_found``, with the nearest."""
     if name == LOCAL:
-        return _local()
+        return entries.local()
     with (database or local()).reading() as connection:
-        row = rows.by_id(connection, name) or rows.get(connection, name)
-        if row is None:
-            raise _not_found(name, [LOCAL, *(each.name for each in rows.every(connection))])
-    return _entry(row)
+        return entries.find(connection, name)
 
 
 def current(
@@ -142,7 +179,7 @@ def current(
 
     def saved() -> str | None:
         with (database or local()).reading() as connection:
-            return _saved(connection)
+            return entries.saved(connection)
 
     choice = config.choose_stack(explicit, flow, saved=saved)
     try:
@@ -168,72 +205,71 @@ def use(name: str, *, database: Database | None = None) -> tuple[Entry, config.C
     database = database or local()
     entry = find(name, database=database)
     with database.transaction() as connection:
-        saved_settings.put(connection, saved_settings.CURRENT_STACK, entry.stack.name)
+        entries.save(connection, entry.stack.name)
     return entry, config.choose_stack(saved=lambda: entry.stack.name)
 
 
-def delete(name: str, *, force: bool = False, database: Database | None = None) -> Deleted:
-    """Forget a stack; nothing in AWS and no stored run is touched.
+def delete(name: str, *, force: bool = False, recursive: bool = False, database: Database | None = None) -> Deleted:
+    """Forget a stack; with ``recursive`` its components too, but for those that another stack has.
 
-    Raises ConflictError ``stack.is_local`` for ``local`` and ``stack.is_current`` for the saved current stack without
-    ``force`` (with it, ``local`` becomes current), NotFoundError ``stack.not_found``.
+    Nothing in AWS and no stored run is touched. Raises ConflictError ``stack.is_local`` for ``local`` and
+    ``stack.is_current`` for the saved current stack without ``force`` (with it, ``local`` becomes current),
+    NotFoundError ``stack.not_found``.
     """
     database = database or local()
-    entry = find(name, database=database)
-    if entry.stack.name == LOCAL:
+    if name == LOCAL:
         raise ConflictError(
             "stack.is_local",
             "The stack 'local' is always there and cannot be deleted.",
             next_step="Run `clary stack use NAME` to make another stack the current one.",
         )
     with database.transaction() as connection:
-        is_current = _saved(connection) == entry.stack.name
+        entry = entries.find(connection, name)
+        is_current = entries.saved(connection) == entry.stack.name
         if is_current and not force:
             raise ConflictError(
                 "stack.is_current",
                 f"The stack {entry.stack.name!r} is the current one.",
                 next_step=f"Run `clary stack use local` first, or `clary stack delete {entry.stack.name} --force`.",
             )
-        if not rows.remove(connection, entry.stack.name):
-            raise _not_found(name, [LOCAL])
+        rows.remove(connection, entry.id)
+        free = tuple(part for part in entry.components if not entries.users_of(connection, part))
+        if recursive:
+            for part in free:
+                assert part.id is not None
+                component_rows.remove(connection, part.id)
         if is_current:
-            saved_settings.put(connection, saved_settings.CURRENT_STACK, LOCAL)
-    return Deleted(entry, LOCAL if is_current else None)
+            entries.save(connection, LOCAL)
+    new_current = LOCAL if is_current else None
+    return Deleted(entry, new_current, free, ()) if recursive else Deleted(entry, new_current, (), free)
 
 
-def _local() -> Entry:
-    return Entry(LOCAL, local_stack(str(_local_folder())), managed=False)
+def _store(
+    connection: Connection, name: str, parts: list[Component], *, managed: bool, activate: bool
+) -> tuple[Entry, str]:
+    """Keep a stack of stored components; return it and the saved current stack before."""
+    stack = assemble(name, parts)
+    row = rows.add(connection, name=stack.name, type_=stack.type, components=_ids(parts), managed=managed)
+    previous = entries.saved(connection) or LOCAL
+    if activate:
+        entries.save(connection, stack.name)
+    return Entry(row.id, stack, managed, row.created, tuple(parts)), previous
 
 
-def _local_folder() -> Path:
-    return config.home() / "local"
+def _ids(parts: list[Component]) -> dict[str, str]:
+    return {part.kind: part.id for part in parts if part.id is not None}
 
 
-def _entry(row: rows.StackRow) -> Entry:
-    known = {name: value for name, value in row.document.items() if name in _FIELDS}
-    return Entry(row.id, Stack(**known), managed=True, created=row.created)
+def _adopted(connection: Connection, draft: Draft, parts: list[Component]) -> dict[str, Component]:
+    """Return the components of an exported stack that are there already, just as the file describes them.
 
-
-def _saved(connection: Connection) -> str | None:
-    return saved_settings.get(connection, saved_settings.CURRENT_STACK)
-
-
-def _refuse_taken(connection: Connection, name: str) -> None:
-    if rows.get(connection, name) is not None:
-        raise ConflictError(
-            "stack.name_taken",
-            f"There is a stack {name!r} already.",
-            next_step=f"Run `clary stack use {name}` to use it, `clary stack delete {name}` to drop it, or choose "
-            "another name.",
-            field="name",
-        )
-
-
-def _not_found(name: str, names: list[str]) -> ClaryError:
-    if name == SANDBOX:
-        step = "Run `clary sandbox start --detach`: it starts the local SageMaker and makes this stack."
-    elif meant := nearest(name, names):
-        step = f"Did you mean {meant!r}? `clary stack list` shows every stack."
-    else:
-        step = "`clary stack list` shows every stack, `clary stack create` makes one."
-    return NotFoundError("stack.not_found", f"There is no stack {name!r}.", next_step=step, details={"stack": name})
+    A stack that is made from plain options never takes a component that is there: its name is taken then.
+    """
+    found: dict[str, Component] = {}
+    for part in parts:
+        components.refuse_bad_name(part.kind, part.name)
+        kept = next((one for one in entries.components(connection, part.kind) if one.name == part.name), None)
+        if kept and draft.components and (kept.flavor, kept.options) == (part.flavor, part.options):
+            found[part.kind] = kept
+    entries.refuse_taken_components(connection, [(part.kind, part.name) for part in parts if part.kind not in found])
+    return found

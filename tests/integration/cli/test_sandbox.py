@@ -98,7 +98,8 @@ def test_in_the_foreground_it_runs_until_ctrl_c(clary: CommandLine, own_data: Pa
 
 def test_a_sandbox_that_comes_back_elsewhere_takes_its_stacks_along(clary: CommandLine) -> None:
     from clary.cli.sandbox import refresh_stacks
-    from clary.stacks.rules import Draft, Place
+    from clary.stacks.draft import Draft
+    from clary.stacks.rules import Place
 
     def place(port: int) -> Place:
         role = "arn:aws:iam::123456789012:role/r"

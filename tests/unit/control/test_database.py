@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
 import subprocess
@@ -15,6 +16,8 @@ from clary.control import settings
 from clary.control.database import Database
 from clary.control.migrations import STEPS, VERSION
 from clary.errors import ConfigError, ConflictError
+from clary.stacks import entries
+from clary.stacks.components import make
 
 COUNTER = """
 import sys
@@ -44,9 +47,13 @@ def test_a_new_store_is_private_and_current(tmp_path: Path) -> None:
 def test_a_store_of_every_earlier_version_is_brought_up(tmp_path: Path, version: int) -> None:
     path = tmp_path / "clary.db"
     old = sqlite3.connect(path)
+    old.row_factory = sqlite3.Row
     for step in STEPS[:version]:
         for statement in step:
-            old.execute(statement)
+            if isinstance(statement, str):
+                old.execute(statement)
+            else:
+                statement(old)
     if version:
         old.execute("INSERT INTO settings VALUES ('kept', 'yes')")
     old.execute(f"PRAGMA user_version = {version}")
@@ -55,6 +62,40 @@ def test_a_store_of_every_earlier_version_is_brought_up(tmp_path: Path, version:
     with Database(path).reading() as connection:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == VERSION
         assert settings.get(connection, "kept") == ("yes" if version else None)
+
+
+def test_a_stack_of_the_first_version_is_taken_apart(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "clary.db")
+    for statement in STEPS[0]:
+        assert isinstance(statement, str)
+        old.execute(statement)
+    aws = {
+        "name": "aws",
+        "type": "sagemaker",
+        "artifact_store": "s3://bucket/x",
+        "region": "eu-central-1",
+        "execution_role": "arn:aws:iam::123456789012:role/R",
+        "container_registry": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/x",
+        "image": None,
+        "endpoint_url": "http://127.0.0.1:1",
+        "credentials": "aws-profile:me",
+        "settings": {"instance_type": "ml.m5.large"},
+    }
+    here = {"name": "here", "type": "local", "artifact_store": "/runs", "settings": {}}
+    for name, document in (("aws", aws), ("here", here)):
+        row = (f"id-{name}", name, document["type"], json.dumps(document), 1.0, 2.0)
+        old.execute("INSERT INTO stacks VALUES (?, ?, ?, ?, ?, ?)", row)
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    with Database(tmp_path / "clary.db").reading() as connection:
+        found = {entry.stack.name: entry for entry in entries.every(connection)}
+    assert found["aws"].id == "id-aws"
+    assert {name: found["aws"].stack.to_dict()[name] for name in aws} == aws
+    assert found["here"].stack.artifact_store == "/runs"
+    for entry in found.values():  # what a flavor would make of the options is what was stored
+        again = [make(part.kind, part.name, part.flavor, part.options) for part in entry.components]
+        assert [part.provides for part in again] == [part.provides for part in entry.components]
 
 
 def test_a_failed_migration_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

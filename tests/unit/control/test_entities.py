@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clary.agent.views import CallView, RunView
-from clary.control import projects, runs, settings, stacks
+from clary.control import components, projects, runs, settings, stacks
 from clary.control.database import Connection, Database
 
 
@@ -34,18 +34,32 @@ def test_settings(connection: Connection) -> None:
 
 
 def test_stacks(connection: Connection) -> None:
-    made = stacks.add(connection, name="b", type_="sagemaker", document={"name": "b", "settings": {"k": [1]}})
-    stacks.add(connection, name="a", type_="local", document={"name": "a"})
+    made = stacks.add(connection, name="b", type_="sagemaker", components={"orchestrator": "1"}, managed=True)
+    stacks.add(connection, name="a", type_="local", components={}, managed=False)
     assert stacks.get(connection, "b") == made == stacks.by_id(connection, made.id)
     assert [row.name for row in stacks.every(connection)] == ["a", "b"]
-    assert stacks.replace(connection, "b", {"name": "b", "region": "r"})
-    replaced = stacks.get(connection, "b")
+    stacks.replace(connection, made.id, name="c", type_="local", components={"orchestrator": "2"}, managed=False)
+    replaced = stacks.get(connection, "c")
     assert replaced is not None
-    assert (replaced.id, replaced.document) == (made.id, {"name": "b", "region": "r"})
-    assert not stacks.replace(connection, "zz", {})
-    assert stacks.remove(connection, "b")
-    assert not stacks.remove(connection, "b")
-    assert stacks.get(connection, "b") is None
+    assert (replaced.id, replaced.components, replaced.managed) == (made.id, {"orchestrator": "2"}, False)
+    assert stacks.remove(connection, made.id)
+    assert not stacks.remove(connection, made.id)
+    assert stacks.get(connection, "c") is None
+
+
+def test_components(connection: Connection) -> None:
+    document = {"options": {"path": "/x"}, "provides": {"artifact_store": "/x"}}
+    made = components.add(connection, kind="artifact_store", name="b", flavor="local", document=document)
+    components.add(connection, kind="orchestrator", name="b", flavor="local", document={})
+    assert components.get(connection, "artifact_store", "b") == made
+    assert [row.kind for row in components.every(connection)] == ["artifact_store", "orchestrator"]
+    assert components.every(connection, "artifact_store") == [made]
+    components.replace(connection, made.id, name="c", flavor="s3", document={"options": {}})
+    replaced = components.get(connection, "artifact_store", "c")
+    assert replaced is not None
+    assert (replaced.id, replaced.flavor, replaced.document) == (made.id, "s3", {"options": {}})
+    components.remove(connection, made.id)
+    assert components.get(connection, "artifact_store", "c") is None
 
 
 def test_runs_keep_the_newest_view(connection: Connection) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clary.errors import ClaryError
 from clary.stacks import rules
-from clary.stacks.rules import Draft, Place
+from clary.stacks.components import assemble
+from clary.stacks.draft import Draft
+from clary.stacks.model import Stack
+from clary.stacks.rules import Place
 
 FOLDER = Path("/somewhere")
 GOOD = Draft(
@@ -23,26 +27,28 @@ GOOD = Draft(
 PLACE = Place("http://127.0.0.1:4566", "bucket", "arn:aws:iam::123456789012:role/sandbox", "123456789012", "us-east-1")
 
 
+def build(draft: Draft, *, folder: Path = FOLDER, place: Place | None = None) -> Stack:
+    return assemble(draft.name, rules.build(draft, folder=folder, place=place))
+
+
 def refused(draft: Draft, place: Place | None = None) -> ClaryError:
     with pytest.raises(ClaryError) as error:
-        rules.build(draft, folder=FOLDER, place=place)
+        build(draft, place=place)
     return error.value
 
 
 def test_a_complete_draft_becomes_a_stack() -> None:
-    stack = rules.build(replace(GOOD, instance_type="ml.m5.large", credentials="aws-profile:me"), folder=FOLDER)
-    assert stack.to_dict() == {
-        "name": "demo",
-        "type": "sagemaker",
-        "artifact_store": "s3://my-bucket/some/prefix",
-        "region": "eu-central-1",
-        "execution_role": "arn:aws:iam::123456789012:role/service-role/Jobs",
-        "container_registry": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/kitaru",
-        "image": None,
-        "endpoint_url": None,
-        "credentials": "aws-profile:me",
-        "settings": {"instance_type": "ml.m5.large"},
-    }
+    stack = build(replace(GOOD, instance_type="ml.m5.large", credentials="aws-profile:me"))
+    assert stack == Stack(
+        name="demo",
+        type="sagemaker",
+        artifact_store="s3://my-bucket/some/prefix",
+        region="eu-central-1",
+        execution_role="arn:aws:iam::123456789012:role/service-role/Jobs",
+        container_registry="123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/kitaru",
+        credentials="aws-profile:me",
+        settings={"instance_type": "ml.m5.large"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,8 +65,8 @@ def test_a_complete_draft_becomes_a_stack() -> None:
         {"name": "A.b-c_1"},
     ],
 )
-def test_forms_of_every_partition_are_accepted(changes: dict[str, str]) -> None:
-    rules.build(replace(GOOD, **changes), folder=FOLDER)
+def test_forms_of_every_partition_are_accepted(changes: dict[str, Any]) -> None:
+    build(replace(GOOD, **changes))
 
 
 def test_every_missing_field_is_named_at_once() -> None:
@@ -101,9 +107,10 @@ def test_a_field_of_another_type_names_the_type_it_belongs_to() -> None:
     ],
 )
 def test_a_malformed_value_names_its_field_and_form(field: str, value: str) -> None:
-    error = refused(replace(GOOD, **{field: value}))
+    changed: dict[str, Any] = {field: value}
+    error = refused(replace(GOOD, **changed))
     assert (error.code, error.field) == ("stack.bad_value", field)
-    assert value in error.summary
+    assert field.replace("_", "-") in error.summary.replace("_", "-")
 
 
 def test_every_malformed_value_is_named_at_once() -> None:
@@ -111,9 +118,9 @@ def test_every_malformed_value_is_named_at_once() -> None:
     assert [finding["field"] for finding in error.details["findings"]] == ["region", "execution_role"]
 
 
-def test_keys_on_the_command_line_are_refused_and_not_repeated() -> None:
-    error = refused(replace(GOOD, credentials="aws-access-keys:AKIDEXAMPLE:wJalrSECRET"))
-    assert "aws-profile" in error.summary
+def test_broken_keys_on_the_command_line_are_not_repeated() -> None:
+    error = refused(replace(GOOD, credentials="aws-access-keys:AKIDEXAMPLE:wJalrSECRET:more"))
+    assert error.code == "stack.bad_value"
     assert "wJalrSECRET" not in str(error.to_dict())
     assert "AKIDEXAMPLE" not in str(error.to_dict())
 
@@ -135,13 +142,13 @@ def test_a_misspelt_type_gets_the_nearest() -> None:
 
 
 def test_a_local_stack_keeps_its_runs_in_a_folder(tmp_path: Path) -> None:
-    assert rules.build(Draft("x"), folder=FOLDER).artifact_store == str(FOLDER)
-    assert rules.build(Draft("x", artifact_store=str(tmp_path)), folder=FOLDER).artifact_store == str(tmp_path)
+    assert build(Draft("x")).artifact_store == str(FOLDER)
+    assert build(Draft("x", artifact_store=str(tmp_path))).artifact_store == str(tmp_path)
     assert refused(Draft("x", artifact_store="s3://bucket")).code == "stack.bad_value"
 
 
 def test_a_sandbox_stack_is_a_sagemaker_stack_with_an_endpoint() -> None:
-    stack = rules.build(Draft("sandbox", "sandbox", instance_type="ml.m5.large"), folder=FOLDER, place=PLACE)
+    stack = build(Draft("sandbox", "sandbox", instance_type="ml.m5.large"), place=PLACE)
     assert (stack.type, stack.endpoint_url, stack.region) == ("sagemaker", PLACE.endpoint_url, "us-east-1")
     assert stack.artifact_store.startswith("s3://bucket/")
     assert stack.settings == {"instance_type": "ml.m5.large"}
@@ -149,6 +156,6 @@ def test_a_sandbox_stack_is_a_sagemaker_stack_with_an_endpoint() -> None:
 
 
 def test_a_registry_of_another_region_is_pointed_out() -> None:
-    assert rules.warnings(rules.build(GOOD, folder=FOLDER)) == []
-    elsewhere = rules.build(replace(GOOD, region="us-east-1"), folder=FOLDER)
+    assert rules.warnings(build(GOOD)) == []
+    elsewhere = build(replace(GOOD, region="us-east-1"))
     assert "eu-central-1" in rules.warnings(elsewhere)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from clary import config
 from clary.control import stacks as rows
 from clary.control.database import local
 from clary.errors import ClaryError, NotFoundError
-from clary.stacks import service
+from clary.stacks import entries, service
+from clary.stacks.draft import Draft
 from clary.stacks.model import Stack
-from clary.stacks.rules import Draft, Place
+from clary.stacks.rules import Place
 
 PLACE = Place("http://127.0.0.1:4566", "bucket", "arn:aws:iam::123456789012:role/sandbox", "123456789012", "us-east-1")
 
@@ -100,7 +102,7 @@ def test_an_unknown_stack_names_the_nearest_and_who_asked(monkeypatch: pytest.Mo
 def test_a_saved_stack_that_is_gone_is_refused_not_replaced() -> None:
     service.create(Draft("a"))
     with local().transaction() as connection:
-        rows.remove(connection, "a")
+        rows.remove(connection, service.find("a").id)
     with pytest.raises(NotFoundError, match="stack use"):
         service.resolve()
 
@@ -128,6 +130,7 @@ def test_a_sandbox_stack_can_be_refreshed_and_keeps_its_id() -> None:
 def test_a_stack_of_a_newer_clary_can_be_read() -> None:
     service.create(Draft("a"))
     with local().transaction() as connection:
-        document = service.find("local").stack.to_dict() | {"name": "a", "not_yet_invented": 1}
-        rows.replace(connection, "a", document)
+        part = service.find("a").components[0]
+        newer = replace(part, provides=part.provides | {"not_yet_invented": 1})
+        entries.replace_component(connection, newer)
     assert service.find("a").stack.name == "a"
