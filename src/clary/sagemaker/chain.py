@@ -55,6 +55,9 @@ class Renewable(Credentials):  # type: ignore[misc]  # botocore has no types
     time (a clock that is wrong, a session that was revoked).
     """
 
+    method = "clary"
+    """A constant: botocore reads it when a client is made, and that must not look for credentials yet."""
+
     def __init__(self, find: Callable[[], Any]) -> None:
         """Note how to find credentials; that is done at the first use."""
         self._find = find
@@ -66,7 +69,6 @@ class Renewable(Credentials):  # type: ignore[misc]  # botocore has no types
     secret_key = property(lambda self: self.get_frozen_credentials().secret_key)
     token = property(lambda self: self.get_frozen_credentials().token)
     account_id = property(lambda self: self.get_frozen_credentials().account_id)
-    method = property(lambda self: self._current().method)
 
     def get_frozen_credentials(self) -> Any:
         """Return keys that are good now."""
@@ -103,8 +105,10 @@ class Provider:
         return self._credentials
 
 
-def open_settings(source: Source) -> Any:
+def open_settings(source: Source, region: str | None) -> Any:
     """Return a new botocore session with the settings (region, endpoints, credentials) that a source brings along.
+
+    A ``region`` that is given wins, also where botocore calls STS for a profile that names none.
 
     It is not safe from several threads. Raises ConfigError ``aws.no_credentials_file``.
     """
@@ -121,15 +125,17 @@ def open_settings(source: Source) -> Any:
             )
         session.set_config_variable("credentials_file", source.name)
         session.set_config_variable("config_file", source.name)  # a person's own default profile may assume a role
+    if region:
+        session.set_config_variable("region", region)
     return session
 
 
-def open_source(source: Source) -> Any:
+def open_source(source: Source, region: str | None) -> Any:
     """Return a new botocore session whose credentials are those of the source, read now.
 
     It is not safe from several threads. Raises what ``open_settings`` and ``read_keys`` raise.
     """
-    session = open_settings(source)
+    session = open_settings(source, region)
     keys = read_keys(source)
     if keys is not None:
         session.set_credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
@@ -153,7 +159,7 @@ def _prepare_for_codes(session: Any, resolver: Any) -> None:
     provider.cache = JSONFileCache(str(_CLI_CACHE.expanduser()))
 
     def ask(prompt: str) -> str:
-        if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        if _has_terminal():
             return getpass.getpass(prompt)
         raise PermissionDeniedError(
             "aws.mfa_needed",
@@ -164,6 +170,10 @@ def _prepare_for_codes(session: Any, resolver: Any) -> None:
         )
 
     provider._prompter = ask  # botocore gives no other way to set it after the chain is made
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def assumed(role: Role, make_sts: Callable[[], Any]) -> RefreshableCredentials:

@@ -166,7 +166,7 @@ class Aws:
         from clary.sagemaker import chain
 
         with self._lock, self._errors("sts:*"):
-            source = chain.open_source(self._source)
+            source = chain.open_source(self._source, self._region)
             if self._assume_role is not None:
                 role = chain.Role(self._assume_role, self._external_id)
                 return chain.assumed(role, lambda: source.create_client("sts", **self._options("sts")))
@@ -182,9 +182,9 @@ class Aws:
 
                 from clary.sagemaker import chain
 
-                inner = chain.open_settings(self._source)
+                inner = chain.open_settings(self._source, self._region)
                 inner.register_component("credential_provider", chain.Provider(self._credentials()))
-                self._session = boto3.Session(botocore_session=inner, region_name=self._region)
+                self._session = boto3.Session(botocore_session=inner)
             return self._session
 
     def _make(self, service: str) -> Any:
@@ -207,6 +207,8 @@ class Aws:
             max_pool_connections=_CONNECTIONS,
             tcp_keepalive=True,
             use_fips_endpoint=fips,
+            # Else the endpoint that botocore tells for us-east-1 is the global one, which with FIPS does not exist.
+            s3={"us_east_1_regional_endpoint": "regional"},
             user_agent_extra=f"clary/{__version__}",
         )
         return {"region_name": self.region, "endpoint_url": endpoint, "config": config}

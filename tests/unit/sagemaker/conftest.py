@@ -24,6 +24,15 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture
+def opened() -> Iterator[list[Aws]]:
+    """What a test puts in here is closed at its end."""
+    places: list[Aws] = []
+    yield places
+    for place in places:
+        place.close()
+
+
 @pytest.fixture(scope="session")
 def _service() -> Iterator[ScriptedAws]:
     with ScriptedAws().serving() as service:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from clary.sagemaker import chain, session
 from clary.sagemaker.credentials import Source
 from clary.sagemaker.session import Aws
 from scripted_aws import ScriptedAws
-
-
-@pytest.fixture
-def opened() -> Iterator[list[Aws]]:
-    places: list[Aws] = []
-    yield places
-    for place in places:
-        place.close()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +200,7 @@ def test_the_metadata_service_is_asked_only_where_it_may_be(
 
 def test_the_metadata_service_is_no_link_of_the_chain_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "may_be_ec2", lambda *_: False)
-    resolver = chain.open_source(Source()).get_component("credential_provider")
+    resolver = chain.open_source(Source(), "eu-west-1").get_component("credential_provider")
     names = [provider.METHOD for provider in resolver.providers]
     assert "iam-role" not in names
     assert "container-role" in names
