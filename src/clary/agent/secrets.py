@@ -78,6 +78,20 @@ def open_secrets(stack: Stack, flavor: str | None = None) -> SecretStore:
     return kind(open_aws(stack), prefix=_prefix(stack), kms_key=stack.secrets.get("kms_key"))
 
 
+def maker(stack: Stack, flavor: str | None = None) -> str:
+    """Return who makes a secret, for the mark of a private one: the caller's id in AWS (``aws:userid``), or the user
+    of this machine.
+
+    Raises what STS refuses.
+    """
+    if (flavor or flavor_of(stack)) == "local":
+        from clary.agent.local import who
+
+        return who()
+    with open_aws(stack).call("sts:GetCallerIdentity") as client:
+        return str(client.get_caller_identity()["UserId"])
+
+
 def taken_out(place: Place, wanted: JobSettings) -> tuple[JobSettings, dict[str, str], Record | None]:
     """Take the variables whose texts refer to secrets out of the settings of a job.
 

@@ -17,6 +17,7 @@ from clary.errors import ClaryError
 GROUPS = {
     "run": Lazy("clary.cli.run:run", "Run a flow."),
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
+    "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
     "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),
     "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
@@ -36,7 +37,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     "clary",
     cls=Group,
     lazy=GROUPS,
-    aliases={"executions": "runs"},
+    aliases={"executions": "runs", "secret": "secrets"},
     epilog="`clary COMMAND --help` shows a command. Every command takes `-o json`.",
 )
 @click.option(
