@@ -19,15 +19,16 @@ from clary.errors import UsageError, nearest
 from clary.sagemaker import statements as say
 from clary.sagemaker.statements import Scope, Statement
 
-__all__ = ["KINDS", "LONGEST_POLICY", "Scope", "Statement", "granting", "policy", "trust"]
+__all__ = ["KINDS", "LONGEST_POLICY", "Scope", "Statement", "granting", "optional", "policy", "trust"]
 
 VERSION = "2012-10-17"
 LONGEST_POLICY = 10_240
 """Characters of all inline policies of a role, whitespace not counted. Source: IAM quotas."""
 KINDS = ("execution", "agent", "submitter", "scheduler", "builder")
+_OPTIONAL = frozenset({"PublishJobMetrics", "KeepSecrets", "ListSecrets"})
 _SERVICES = {"execution": "sagemaker.amazonaws.com", "scheduler": "scheduler.amazonaws.com"}
 """Who assumes the roles that no person or program of the account assumes."""
-_WRITTEN_BY_JOBS = ("cache", "runs", "values")
+_WRITTEN_BY_JOBS = ("runs", "values")
 """Folders of the artifact store that a job writes; what runs (code, runtime, specs) it can only read."""
 
 
@@ -84,6 +85,12 @@ def granting(kind: str, scope: Scope, action: str) -> Statement | None:
     return None
 
 
+def optional(statement: Statement) -> bool:
+    """Tell whether runs work without a statement: it serves looks, secrets that a flow need not have, or metrics."""
+    sid = statement["Sid"]
+    return sid.startswith("LookAt") or sid in _OPTIONAL
+
+
 def check_kind(kind: str) -> None:
     """Refuse a kind that does not exist: UsageError ``iam.unknown_kind``, with the nearest one."""
     if kind in KINDS:
@@ -110,6 +117,8 @@ def _execution(scope: Scope) -> list[Statement]:
         *say.read_secrets(scope),
         *say.use_keys(scope),
         *say.join_vpc(scope),
+        *say.reach_private_registry(scope),
+        *say.open_shells(scope),
     ]
 
 
@@ -121,9 +130,13 @@ def _submitter(scope: Scope) -> list[Statement]:
         say.start_jobs(scope),
         say.watch_and_stop_jobs(scope),
         say.pass_execution_role(scope),
-        say.look_at_execution_role(scope),
         say.read_job_logs(scope),
         *say.keep_secrets(scope),
+        say.look_at_execution_role(scope),
+        *say.look_at_bucket(scope),
+        *say.look_at_images(scope),
+        *say.look_at_account(scope),
+        *say.look_at_keys(scope),
     ]
 
 

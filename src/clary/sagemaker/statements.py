@@ -18,6 +18,8 @@ SCHEDULE_GROUP = "clary"
 """The group of EventBridge schedules that start the next attempt of a suspended run."""
 BUILD_CONTEXTS = "build-context-store"
 """The folder of the artifact store where builders find what they build."""
+WRITE_TESTS = "doctor"
+"""The folder of the artifact store where `doctor` tries whether it may write."""
 AWS_SECRETS, SSM_SECRETS = "aws", "ssm"
 """The flavors of secrets managers that need rights."""
 
@@ -45,8 +47,10 @@ class Scope:
     """ARN, or pattern of ARNs, of the repositories that images are pushed to; None: none."""
     images: tuple[str, ...] = ()
     """ARNs, or patterns, of the repositories that jobs' images are pulled from."""
+    inputs: tuple[str, ...] = ()
+    """Further places in S3 that jobs read, as ``bucket/prefix``."""
     folders: tuple[str, ...] = ()
-    """Further places in S3 that jobs read and write, as ``bucket/prefix``."""
+    """Further places in S3 that jobs read and write."""
     secrets: str | None = None
     """``aws`` (Secrets Manager), ``ssm`` (parameters), or None where secrets are kept outside AWS."""
     secrets_prefix: str = "clary/"
@@ -60,6 +64,12 @@ class Scope:
     subnets: tuple[str, ...] = ()
     """Ids of the subnets that jobs run in; empty: jobs run in no VPC of the account."""
     security_groups: tuple[str, ...] = ()
+    registry_lambda: str | None = None
+    """ARN of the function that gives a private registry's credentials."""
+    training_plan: str | None = None
+    """ARN of the reserved capacity that jobs use."""
+    remote_debug: bool = False
+    """Whether people may open a shell in a job's container."""
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a regional resource of the account."""
@@ -116,18 +126,21 @@ def write_artifacts(scope: Scope, *folders: str) -> Statement:
 
 
 def use_folders(scope: Scope) -> list[Statement]:
-    """Read and write the further places of jobs, such as SageMaker's checkpoint folder."""
-    if not scope.folders:
-        return []
+    """Read the stack's input data; read and write its further folders, such as SageMaker's checkpoint folder."""
+    found = []
+    places = [place.partition("/") for place in (*scope.inputs, *scope.folders)]
     arn = f"arn:{scope.partition}:s3:::"
-    places = [folder.rstrip("/").partition("/") for folder in scope.folders]
-    buckets = {arn + bucket for bucket, _, _ in places}
-    prefixes = sorted(f"{prefix}*" for _, _, prefix in places)
-    objects = [f"{arn}{bucket}/{prefix}*" for bucket, _, prefix in places]
-    return [
-        allow("ListFolders", ["s3:ListBucket"], buckets, {"StringLikeIfExists": {"s3:prefix": prefixes}}),
-        allow("UseFolders", ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], objects),
-    ]
+    if places:
+        condition = {"StringLikeIfExists": {"s3:prefix": sorted({f"{prefix}*" for _, _, prefix in places})}}
+        buckets = {arn + bucket for bucket, _, _ in places}
+        found.append(allow("ListFolders", ["s3:ListBucket"], buckets, condition))
+        found.append(
+            allow("ReadFolders", ["s3:GetObject"], {f"{arn}{bucket}/{prefix}*" for bucket, _, prefix in places})
+        )
+    if scope.folders:
+        writing = ["s3:AbortMultipartUpload", "s3:PutObject"]
+        found.append(allow("WriteFolders", writing, [f"{arn}{folder}/*" for folder in scope.folders]))
+    return found
 
 
 # -- images
@@ -206,6 +219,25 @@ def join_vpc(scope: Scope) -> list[Statement]:
     ]
 
 
+def reach_private_registry(scope: Scope) -> list[Statement]:
+    """Ask the function that gives a private registry's credentials. Source: developer guide, "Use a Private Docker
+    Registry for Training".
+    """
+    if scope.registry_lambda is None:
+        return []
+    return [allow("AskForRegistryCredentials", ["lambda:InvokeFunction"], [scope.registry_lambda])]
+
+
+def open_shells(scope: Scope) -> list[Statement]:
+    """Let Systems Manager open a shell in the container. Source: developer guide, "Access a training container through
+    AWS Systems Manager for remote debugging"; the actions know no resource.
+    """
+    if not scope.remote_debug:
+        return []
+    verbs = ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
+    return [allow("OpenShells", [f"ssmmessages:{verb}" for verb in verbs], ["*"])]
+
+
 # -- jobs, as the one who submits them
 
 
@@ -215,7 +247,8 @@ def start_jobs(scope: Scope) -> Statement:
     Jobs are named after their flows, so no pattern of names tells Clary's from others; PassRole keeps it to jobs under
     the stack's role.
     """
-    return allow("StartJobs", ["sagemaker:AddTags", "sagemaker:CreateTrainingJob"], [_jobs(scope)])
+    plan = [scope.training_plan] if scope.training_plan else []
+    return allow("StartJobs", ["sagemaker:AddTags", "sagemaker:CreateTrainingJob"], [_jobs(scope), *plan])
 
 
 def watch_and_stop_jobs(scope: Scope) -> Statement:
@@ -227,11 +260,6 @@ def watch_and_stop_jobs(scope: Scope) -> Statement:
 def pass_execution_role(scope: Scope) -> Statement:
     """Hand the execution role to SageMaker, and to nobody else."""
     return _pass_role("PassExecutionRole", scope.execution_role, "sagemaker.amazonaws.com")
-
-
-def look_at_execution_role(scope: Scope) -> Statement:
-    """See that the role is there and trusts SageMaker."""
-    return allow("LookAtExecutionRole", ["iam:GetRole"], [scope.execution_role])
 
 
 def read_job_logs(scope: Scope) -> Statement:
@@ -255,7 +283,7 @@ def keep_schedules(scope: Scope) -> list[Statement]:
 
 def read_secrets(scope: Scope) -> list[Statement]:
     """Read the values of the stack's secrets, as a job does."""
-    reading = {AWS_SECRETS: "secretsmanager:GetSecretValue", SSM_SECRETS: "ssm:GetParameter"}
+    reading = {AWS_SECRETS: "secretsmanager:GetSecretValue", SSM_SECRETS: "ssm:GetParameters"}
     if scope.secrets not in reading:
         return []
     return [
@@ -265,26 +293,70 @@ def read_secrets(scope: Scope) -> list[Statement]:
 
 
 def keep_secrets(scope: Scope) -> list[Statement]:
-    """Set, list, show and delete the stack's secrets. Source: ListSecrets knows no resource."""
+    """Set, list, show and delete the stack's secrets. Source: the actions that list know no resource."""
+    verbs: tuple[str, ...]
     if scope.secrets == AWS_SECRETS:
-        actions = ["CreateSecret", "DeleteSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue"]
-        keep = [
-            allow("KeepSecrets", [f"secretsmanager:{action}" for action in actions], [_secrets(scope)]),
-            allow("ListSecrets", ["secretsmanager:ListSecrets"], ["*"]),
-        ]
+        verbs = ("CreateSecret", "DeleteSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue", "TagResource")
+        keep, listing = [f"secretsmanager:{verb}" for verb in verbs], "secretsmanager:ListSecrets"
     elif scope.secrets == SSM_SECRETS:
-        actions = ["DeleteParameter", "GetParameter", "GetParametersByPath", "PutParameter"]
-        keep = [allow("KeepSecrets", [f"ssm:{action}" for action in actions], [_secrets(scope)])]
+        verbs = ("AddTagsToResource", "DeleteParameters", "GetParametersByPath", "PutParameter")
+        keep, listing = [f"ssm:{verb}" for verb in verbs], "ssm:DescribeParameters"
     else:
         return []
     encrypt = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
-    return [*keep, *_with_keys(scope, "EncryptSecrets", encrypt, scope.secrets_keys)]
+    return [
+        allow("KeepSecrets", keep, [_secrets(scope)]),
+        allow("ListSecrets", [listing], ["*"]),
+        *_with_keys(scope, "EncryptSecrets", encrypt, scope.secrets_keys),
+    ]
 
 
 def _secrets(scope: Scope) -> str:
+    """Source: SSM's ARNs hold one slash where the parameter's name begins with one; parameters are kept in a folder."""
     if scope.secrets == AWS_SECRETS:
         return scope.arn("secretsmanager", f"secret:{scope.secrets_prefix}*")
-    return scope.arn("ssm", f"parameter/{scope.secrets_prefix.lstrip('/')}*")
+    return scope.arn("ssm", f"parameter/{scope.secrets_prefix.strip('/')}/*")
+
+
+# -- looks, by which `stack create` and `doctor` tell what is wrong; runs work without them
+
+
+def look_at_execution_role(scope: Scope) -> Statement:
+    """See that the role is there, whom it trusts, and what it may do."""
+    actions = ("GetRole", "ListAttachedRolePolicies", "ListRolePolicies", "SimulatePrincipalPolicy")
+    return allow("LookAtExecutionRole", [f"iam:{action}" for action in actions], [scope.execution_role])
+
+
+def look_at_bucket(scope: Scope) -> list[Statement]:
+    """See how the bucket is encrypted and who else may reach it; take the object of the write test away again."""
+    bucket = f"arn:{scope.partition}:s3:::{scope.bucket}"
+    return [
+        allow("LookAtBucket", ["s3:GetBucketPolicy", "s3:GetEncryptionConfiguration"], [bucket]),
+        allow("LookAtBucketLeavingNothing", ["s3:DeleteObject"], [scope.key(f"{WRITE_TESTS}/*")]),
+    ]
+
+
+def look_at_images(scope: Scope) -> list[Statement]:
+    """See that the repository and the image are there, and for which machines the image is."""
+    if not scope.images:
+        return []
+    actions = ["ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:GetDownloadUrlForLayer"]
+    return [allow("LookAtImages", actions, scope.images)]
+
+
+def look_at_account(scope: Scope) -> list[Statement]:
+    """See quotas, log groups and the registry's sign-in; with a VPC, its routes. Source: no action knows a resource."""
+    actions = ["ecr:GetAuthorizationToken", "logs:DescribeLogGroups", "servicequotas:ListServiceQuotas"]
+    if scope.subnets:
+        described = ("RouteTables", "SecurityGroups", "Subnets", "VpcEndpoints")
+        actions += [f"ec2:Describe{what}" for what in described]
+    return [allow("LookAtAccount", actions, ["*"])]
+
+
+def look_at_keys(scope: Scope) -> list[Statement]:
+    """See that the keys are there and switched on."""
+    keys = {*scope.volume_keys, *scope.data_keys}
+    return _with_keys(scope, "LookAtKeys", ["kms:DescribeKey"], keys)
 
 
 def _jobs(scope: Scope) -> str:
