@@ -54,6 +54,15 @@ def doubt_about(region: str) -> str | None:
     )
 
 
+def doubt_about_fips(region: str) -> str | None:
+    """Return a warning where botocore lists no FIPS endpoint of S3 for the region: most regions have none."""
+    with_fips = _fips_regions(partition_of(region).name)
+    if region in with_fips:
+        return None
+    there = f"those of its partition are {', '.join(with_fips)}" if with_fips else "none of its partition is"
+    return f"The installed boto3 lists no FIPS endpoints for {region}; {there}."
+
+
 def check_partition(region: str, arns: Mapping[str, str | None]) -> None:
     """Refuse ARNs of another partition than the region's: no role reaches from one into another.
 
@@ -93,3 +102,19 @@ def _table() -> Sequence[tuple[str, Partition]]:
         )
         for entry in data["partitions"]
     ]
+
+
+@functools.cache
+def _fips_regions(partition: str) -> Sequence[str]:
+    from botocore.loaders import create_loader
+
+    data: Mapping[str, Any] = create_loader().load_data("endpoints")
+    for entry in data["partitions"]:
+        if entry["partition"] == partition:
+            endpoints = entry["services"].get("s3", {}).get("endpoints", {})
+            return sorted(region for region, known in endpoints.items() if _has_fips(known))
+    return ()
+
+
+def _has_fips(endpoint: Mapping[str, Any]) -> bool:
+    return any("fips" in variant["tags"] for variant in endpoint.get("variants", ()))

@@ -160,12 +160,12 @@ class Aws:
             return self._renewable
 
     def _find(self) -> Any:
-        """Return credentials as they are now. Making a botocore session is not safe from several threads."""
+        """Return credentials as they are now. ``Renewable`` calls this under its own lock, so not several at once."""
         from botocore.exceptions import NoCredentialsError
 
         from clary.sagemaker import chain
 
-        with self._lock, self._errors("sts:*"):
+        with self._errors("sts:*"):
             source = chain.open_source(self._source, self._region)
             if self._assume_role is not None:
                 role = chain.Role(self._assume_role, self._external_id)

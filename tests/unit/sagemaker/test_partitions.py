@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clary.errors import ConfigError
-from clary.sagemaker.partitions import check_partition, doubt_about, partition_of
+from clary.sagemaker.partitions import check_partition, doubt_about, doubt_about_fips, partition_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,12 @@ def test_roles_of_another_partition_are_refused_by_field() -> None:
     assert (caught.value.code, caught.value.field) == ("aws.other_partition", "assume_role")
     assert "--assume-role as arn:aws-us-gov:…" in caught.value.next_step
     check_partition("eu-west-1", {"execution_role": "MyRole"})  # no ARN: for another rule
+
+
+def test_most_regions_have_no_fips_endpoints() -> None:
+    assert doubt_about_fips("us-east-1") is None
+    assert doubt_about_fips("us-gov-west-1") is None
+    doubt = doubt_about_fips("eu-west-1")
+    assert doubt is not None
+    assert "us-east-1" in doubt
+    assert "none of its partition is" in (doubt_about_fips("eusc-de-east-1") or "")

@@ -18,7 +18,7 @@ from clary.errors import (
     ThrottledError,
     ValidationError,
 )
-from clary.sagemaker.translation import aws_errors, is_loopback, translate
+from clary.sagemaker.translation import aws_errors, is_loopback, role_refused, translate
 from scripted_aws import ScriptedAws, refusal
 
 if TYPE_CHECKING:
@@ -157,6 +157,8 @@ def test_the_numbers_of_a_quota_are_read() -> None:
         (botocore.ProfileNotFound(profile="p"), "aws.profile_not_found", Retry.NO),
         (botocore.UnauthorizedSSOTokenError(), "aws.sign_in_expired", Retry.NO),
         (botocore.TokenRetrievalError(provider="sso", error_msg="x"), "aws.sign_in_expired", Retry.NO),
+        (botocore.LoginRefreshRequired(), "aws.sign_in_expired", Retry.NO),
+        (botocore.InvalidConfigError(error_msg="x"), "aws.bad_profile", Retry.NO),
         (botocore.CredentialRetrievalError(provider="p", error_msg="x"), "aws.credentials_failed", Retry.LATER),
         (botocore.NoRegionError(), "aws.no_region", Retry.NO),
         (botocore.InvalidRegionError(region_name="x y"), "aws.unknown_region", Retry.NO),
@@ -177,6 +179,51 @@ def test_each_failure_without_an_answer(raised: Exception, code: str, retry: Ret
     assert (error.code, error.retry) == (code, retry)
     assert error.summary
     assert error.next_step
+
+
+@pytest.mark.parametrize(
+    ("raised", "command"),
+    [
+        (botocore.UnauthorizedSSOTokenError(), "aws sso login"),
+        (botocore.SSOTokenLoadError(error_msg="x"), "aws sso login"),
+        (botocore.LoginRefreshRequired(), "aws login"),
+    ],
+)
+def test_a_sign_in_is_told_with_its_profile(raised: Exception, command: str) -> None:
+    for profile, shown in (("team", f"`{command} --profile team`"), (None, f"`{command}`")):
+        error = translate(raised, action="CreateTrainingJob", profile=profile)
+        assert error is not None
+        assert shown in error.next_step
+
+
+def test_a_head_that_is_refused_without_a_reason() -> None:
+    answer: Any = {"Error": {"Code": "400", "Message": "Bad Request"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    error = translate(botocore.ClientError(answer, "HeadBucket"), action="s3:HeadBucket")
+    assert error is not None
+    assert (error.code, error.details["service_code"]) == ("aws.expired_credentials", "400")
+
+
+@pytest.mark.parametrize(
+    ("caller", "principal"),
+    [
+        (ME, "arn:aws:iam::123456789012:role/dev"),
+        ("arn:aws-cn:iam::123456789012:user/me", "arn:aws-cn:iam::123456789012:user/me"),
+        (None, "ARN of the caller"),
+    ],
+)
+def test_a_trust_policy_has_to_name_the_role_behind_a_session(caller: str | None, principal: str) -> None:
+    answer: Any = {"Error": {"Code": "AccessDenied", "Message": "no"}}
+    error = role_refused(botocore.ClientError(answer, "AssumeRole"), "arn:aws:iam::1:role/R", caller=caller)
+    assert error.code == "aws.assume_role_denied"
+    assert error.details["trust_statement"]["Principal"] == {"AWS": principal}
+    assert "Condition" not in error.details["trust_statement"]
+
+
+def test_what_is_called_on_the_way_is_told_as_what_it_is() -> None:
+    answer: Any = {"Error": {"Code": "Throttling", "Message": "Rate exceeded"}}
+    error = translate(botocore.ClientError(answer, "AssumeRole"), action="CreateTrainingJob", resource="the job a")
+    assert error is not None
+    assert error.summary == "AWS takes no more sts:AssumeRole for the moment: Rate exceeded"
 
 
 def test_only_what_is_far_away_is_looked_for_in_the_network() -> None:
