@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import lifecycle
+from clary.agent import lifecycle, secrets
 from clary.agent.local import is_live, refuse_completed, who
 from clary.agent.planning import Plan, again, plan
 from clary.agent.present import run_view
@@ -126,11 +126,12 @@ def _same_again(state: RunState, number: int, on_change: str) -> Record:
 
 
 def _verify(place: Place, planned: Plan, observer: Observer | None) -> None:
-    """See that bucket and role exist, once for each, and tell what is allowed and yet looks wrong."""
+    """See that bucket and role exist, once for each, and the secrets that are named; tell what looks wrong."""
     warnings = verify_once(replace(place.stack, execution_role=planned.request["RoleArn"]))
+    unseen = secrets.check(place, planned.referring) if planned.referring else []
     if observer is None:
         return
-    for warning in [*planned.warnings, *warnings]:
+    for warning in [*planned.warnings, *warnings, *unseen]:
         observer.note(warning)
     withheld = planned.code.selection.withheld
     if withheld:
