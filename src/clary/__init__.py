@@ -10,12 +10,47 @@ from typing import TYPE_CHECKING, Any
 from clary._version import __version__
 
 if TYPE_CHECKING:
-    from clary.flows import as_completed, checkpoint, current_run, flow, load, log, save
+    from clary.flows import (
+        as_completed,
+        checkpoint,
+        configure,
+        create_stack,
+        current_run,
+        current_stack,
+        delete_stack,
+        flow,
+        list_stacks,
+        load,
+        log,
+        save,
+        use_stack,
+    )
+    from clary.stacks.model import Stack
 
-__all__ = ["__version__", "as_completed", "checkpoint", "current_run", "flow", "load", "log", "save"]
+__all__ = [
+    "Stack",
+    "__version__",
+    "as_completed",
+    "checkpoint",
+    "configure",
+    "create_stack",
+    "current_run",
+    "current_stack",
+    "delete_stack",
+    "flow",
+    "list_stacks",
+    "load",
+    "log",
+    "save",
+    "use_stack",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Stack":
+        from clary.stacks.model import Stack
+
+        return Stack
     if name in __all__:
         from clary import flows
 

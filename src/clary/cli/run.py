@@ -24,8 +24,14 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="An input of the flow, the value read as JSON, else as text. May be repeated.",
 )
-@click.option("--detach", "-d", is_flag=True, help="Do not follow the run: return when its job was asked for.")
-def run(target: str, stack_name: str | None, pairs: tuple[str, ...], detach: bool) -> int:
+@click.option(
+    "--detach/--follow",
+    "-d/-f",
+    default=None,
+    help="Return when the job was asked for, or follow the run to its end. Default: follow, unless the stack was made "
+    "with --async.",
+)
+def run(target: str, stack_name: str | None, pairs: tuple[str, ...], detach: bool | None) -> int:
     """Run the flow TARGET, written as path/file.py:flow or module:flow, and follow it to its end.
 
     The exit code is 0 if the run completes and 1 if it does not. Ctrl-C asks whether to stop the run or to leave it.
@@ -38,6 +44,7 @@ def run(target: str, stack_name: str | None, pairs: tuple[str, ...], detach: boo
     flow = service.load_target(target)
     inputs = flow.flow.bind(given)
     stack = resolve(stack_name, flow.flow.options.stack)
+    detach = not stack.synchronous if detach is None else detach
     check_detach(stack, detach=detach)
 
     def begin(observer: Observer) -> RunView:

@@ -4,6 +4,7 @@ from clary.engine.futures import CallFuture, CallFutures, as_completed
 from clary.flows.checkpoint import Checkpoint, checkpoint
 from clary.flows.context import RunContext, current_run, load, log, save
 from clary.flows.flow import Flow, FlowOptions, RunHandle, flow
+from clary.flows.stacks import configure, create_stack, current_stack, delete_stack, list_stacks, use_stack
 
 __all__ = [
     "CallFuture",
@@ -15,9 +16,15 @@ __all__ = [
     "RunHandle",
     "as_completed",
     "checkpoint",
+    "configure",
+    "create_stack",
     "current_run",
+    "current_stack",
+    "delete_stack",
     "flow",
+    "list_stacks",
     "load",
     "log",
     "save",
+    "use_stack",
 ]

@@ -65,12 +65,12 @@ def update(
             parts[kind] = entries.component(connection, kind, given)
         for kind in removed:
             if parts.pop(kind, None) is None:
-                raise _no_component(entry, kind)
+                raise no_component(entry, kind)
         touched = set(options or {}) | {kind for kind, _ in unset}
         remade = []
         for kind in touched:
             if kind not in parts:
-                raise _no_component(entry, kind)
+                raise no_component(entry, kind)
             _refuse_shared(connection, entry, parts[kind])
             taken_out = [option for of, option in unset if of == kind]
             parts[kind] = mended(parts[kind], (options or {}).get(kind, {}), taken_out)
@@ -80,7 +80,7 @@ def update(
     with database.reading() as connection:
         before, parts, remade = changed(connection)
     stack = assemble(before.stack.name, parts)
-    warnings = [*rules.warnings(stack), *keys.advice(remade), *(verify(stack) if verify is not None else [])]
+    warnings = [*rules.judge(stack), *keys.advice(remade), *(verify(stack) if verify is not None else [])]
     with database.transaction() as connection:
         before, parts, remade = changed(connection)
         for part in remade:
@@ -169,7 +169,8 @@ def mended(part: Component, options: Mapping[str, Any], unset: Iterable[str] = (
 
 
 def _take_out(part: Component, options: dict[str, Any], path: str) -> None:
-    *above, last = path.replace("-", "_").split(".")
+    option, *below = path.split(".")
+    *above, last = [flavors.find(part.kind, part.flavor).own_name(option), *below]
     holder: Any = options
     for name in above:
         holder = holder.get(name) if isinstance(holder, dict) else None
@@ -206,7 +207,8 @@ def _refuse_shared(connection: Connection, entry: Entry, part: Component) -> Non
         )
 
 
-def _no_component(entry: Entry, kind: str) -> ClaryError:
+def no_component(entry: Entry, kind: str) -> ClaryError:
+    """Return the error for a kind of component that a stack does not have: UsageError ``stack.no_component``."""
     return UsageError(
         "stack.no_component",
         f"The stack {entry.stack.name!r} has no {flavors.title_of(kind)}.",

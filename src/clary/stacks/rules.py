@@ -151,17 +151,28 @@ def build(draft: Draft, *, folder: Path, place: Place | None = None) -> list[Com
     return found
 
 
-def warnings(stack: Stack) -> list[str]:
-    """Return what is allowed and yet looks wrong."""
+def judge(stack: Stack) -> list[str]:
+    """Return what is allowed and yet looks wrong of a whole stack.
+
+    Raises ConfigError ``aws.other_partition`` for a role that the region cannot reach, ``aws.unknown_region`` for a
+    region that no partition has.
+    """
+    if stack.region is None:
+        return []
+    from clary.sagemaker import partitions
+
+    roles = ("execution_role", "scheduler_role", "assume_role")
+    partitions.check_partition(stack.region, {name: getattr(stack, name) for name in roles})
     found = forms.parse_registry(stack.container_registry or "")
-    if found and stack.region and found.region != stack.region:
-        return [
-            (
-                f"The container registry is in {found.region}, the stack in {stack.region}: "
-                "SageMaker pulls images from its own region only."
-            )
-        ]
-    return []
+    doubts = [partitions.doubt_about(stack.region)]
+    if stack.use_fips_endpoint:
+        doubts.append(partitions.doubt_about_fips(stack.region))
+    if found and found.region != stack.region:
+        doubts.append(
+            f"The container registry is in {found.region}, the stack in {stack.region}: "
+            "SageMaker pulls images from its own region only."
+        )
+    return [doubt for doubt in doubts if doubt]
 
 
 def no_sandbox() -> ClaryError:

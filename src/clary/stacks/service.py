@@ -78,7 +78,7 @@ def create(
     stack = assemble(draft.name, parts)
     with database.reading() as connection:
         adopted = _adopted(connection, draft, parts)
-    warnings = (*rules.warnings(stack), *keys.advice(parts), *(verify(stack) if verify is not None else []))
+    warnings = (*rules.judge(stack), *keys.advice(parts), *(verify(stack) if verify is not None else []))
     if dry_run:
         entry = Entry("", stack, managed=True, components=tuple(parts))
         return Created(entry, "", None, warnings)
@@ -109,7 +109,7 @@ def register(
         stack = assemble(name, parts)
         rules.check_name(name, stack.type)
         entries.refuse_taken(connection, name)
-    warnings = (*rules.warnings(stack), *(verify(stack) if verify is not None else []))
+    warnings = (*rules.judge(stack), *(verify(stack) if verify is not None else []))
     with database.transaction() as connection:
         entries.refuse_taken(connection, name)
         parts = [entries.component(connection, kind, given) for kind, given in chosen.items()]

@@ -156,6 +156,6 @@ def test_a_sandbox_stack_is_a_sagemaker_stack_with_an_endpoint() -> None:
 
 
 def test_a_registry_of_another_region_is_pointed_out() -> None:
-    assert rules.warnings(build(GOOD)) == []
+    assert rules.judge(build(GOOD)) == []
     elsewhere = build(replace(GOOD, region="us-east-1"))
-    assert "eu-central-1" in rules.warnings(elsewhere)[0]
+    assert "eu-central-1" in rules.judge(elsewhere)[0]

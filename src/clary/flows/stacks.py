@@ -1,0 +1,109 @@
+"""Stacks from Python. Each function opens its service by name when it is called: a module that makes its stack and
+holds a flow is imported in the job as well, where there are no stacks to make."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clary.stacks.model import Stack
+
+_DOOR = "clary.stacks.door"
+
+
+def create_stack(
+    name: str,
+    *,
+    type: str = "local",  # noqa: A002 the word of the command line and of the file
+    artifact_store: str | None = None,
+    container_registry: str | None = None,
+    region: str | None = None,
+    execution_role: str | None = None,
+    credentials: str | None = None,
+    instance_type: str | list[str] | None = None,
+    image: str | None = None,
+    endpoint_url: str | None = None,
+    image_builder: str | None = None,
+    secrets_manager: str | None = None,
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
+    run_async: bool = False,
+    activate: bool = True,
+    verify: bool = True,
+) -> Stack:
+    """Make a stack, as ``clary stack create`` does, and return it.
+
+    Args:
+        name: of the stack.
+        type: ``local``, ``sagemaker``, or ``sandbox`` (one on the sandbox that ``clary sandbox start`` has started).
+        artifact_store: ``s3://BUCKET/PREFIX``; for a local stack a folder.
+        container_registry: ECR: host, host with repository, or the repository's ARN.
+        region: of AWS.
+        execution_role: ARN of the role that jobs run under.
+        credentials: such as ``aws-profile:NAME``; None is the AWS chain.
+        instance_type: of jobs that name none; a list is tried in order.
+        image: of flows that name none.
+        endpoint_url: an endpoint in place of AWS's public ones.
+        image_builder: a flavor.
+        secrets_manager: a flavor.
+        extra: further options of a component: ``{"orchestrator": {"volume_size_in_gb": 100}}``.
+        run_async: ``clary run`` returns at once.
+        activate: make it the current stack.
+        verify: look whether the bucket and the role exist.
+
+    Raises UsageError and ValidationError with every problem, ConflictError ``stack.name_taken``, NotFoundError for a
+    bucket or role that is not there; nothing is stored then.
+    """
+    options = {
+        "type": type,
+        "artifact_store": artifact_store,
+        "container_registry": container_registry,
+        "region": region,
+        "execution_role": execution_role,
+        "credentials": credentials,
+        "instance_type": instance_type,
+        "image": image,
+        "endpoint_url": endpoint_url,
+        "image_builder": image_builder,
+        "secrets_manager": secrets_manager,
+        "extra": extra,
+        "async": run_async or None,
+    }
+    made: Stack = _door().create(name, options, activate=activate, verify=verify)
+    return made
+
+
+def list_stacks() -> list[Stack]:
+    """Return every stack of this machine, ``local`` first."""
+    found: list[Stack] = _door().every()
+    return found
+
+
+def current_stack() -> Stack:
+    """Return the stack that a run would use now; raises NotFoundError ``stack.not_found`` if it is gone."""
+    found: Stack = _door().current()
+    return found
+
+
+def use_stack(name: str) -> Stack:
+    """Make a stack the saved current one and return it; raises NotFoundError ``stack.not_found``."""
+    found: Stack = _door().use(name)
+    return found
+
+
+def delete_stack(name: str, *, recursive: bool = False, force: bool = False) -> None:
+    """Forget a stack, with ``recursive`` its components too; nothing in AWS is touched.
+
+    Raises NotFoundError ``stack.not_found``, ConflictError ``stack.is_current`` without ``force``.
+    """
+    _door().delete(name, recursive=recursive, force=force)
+
+
+def configure(*, stack: str | None = None) -> None:
+    """Set defaults of this process; None takes one back. ``stack``: where runs go that name none."""
+    _door().configure(stack=stack)
+
+
+def _door() -> Any:
+    return importlib.import_module(_DOOR)
