@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import planted
 from clary import testing
 from clary.agent import service
 from clary.stacks.model import Stack
 from command_line import CommandLine
 from e2e import odd
+from planted import CANARY
 
 if TYPE_CHECKING:
     from clary.agent.views import RunView
@@ -70,6 +74,7 @@ def _lab(_home: Path) -> Iterator[Lab]:
     credentials = _home / "credentials"
     credentials.write_text("[default]\naws_access_key_id = sandbox\naws_secret_access_key = sandbox\n")
     with testing.sandbox() as running:
+        _plant(running)
         stack = Stack(
             name="lab",
             type="sagemaker",
@@ -80,8 +85,37 @@ def _lab(_home: Path) -> Iterator[Lab]:
             image=running.image,
             endpoint_url=running.endpoint,
             credentials=f"aws-credentials-file:{credentials}",
+            settings={"environment": {"LAB_CANARY": "{{secrets.canary.token}}"}},
         )
-        yield Lab(running, stack)
+        with _requests_watched():
+            yield Lab(running, stack)
+        leaks = [*planted.traces(running.data, CANARY), *planted.traces(_home, CANARY)]
+        assert not leaks, "the planted secret was kept in these files"
+
+
+def _plant(running: testing.Sandbox) -> None:
+    secret = json.dumps({"token": CANARY})
+    running.client("secretsmanager").create_secret(Name="clary/canary", SecretString=secret)
+
+
+@contextmanager
+def _requests_watched() -> Iterator[None]:
+    """Fail for any request of this process that holds the planted secret; only the keepers of secrets may get it."""
+    from botocore.httpsession import URLLib3Session
+
+    send = URLLib3Session.send
+
+    def watched(session: URLLib3Session, request: Any) -> Any:
+        target = request.headers.get("X-Amz-Target") or b""
+        if not bytes(target).startswith((b"secretsmanager.", b"AmazonSSM.")):
+            body = request.body if isinstance(request.body, bytes) else str(request.body).encode()
+            sent = b"\n".join([request.url.encode(), repr(dict(request.headers)).encode(), body])
+            assert not any(form in sent for form in planted.forms(CANARY)), request.url
+        return send(session, request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(URLLib3Session, "send", watched)
+        yield
 
 
 @pytest.fixture
