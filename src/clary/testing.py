@@ -66,9 +66,9 @@ class Faults:
         """Refuse the next jobs with ResourceLimitExceeded."""
         self._add("quota", match=job, times=times)
 
-    def refuse_capacity(self, *, job: str = "*", times: int = 1) -> None:
-        """Let the next jobs fail with CapacityError."""
-        self._add("capacity", match=job, times=times)
+    def refuse_capacity(self, *, job: str = "*", times: int = 1, instance_type: str = "*") -> None:
+        """Have no machines of a type for the next jobs: they fail with CapacityError, or take the next they list."""
+        self._add("capacity", match=job, times=times, instance_type=instance_type)
 
     def wait_for_capacity(self, seconds: float, *, job: str = "*", times: int = 1) -> None:
         """Let the next jobs wait that many sandbox seconds for machines."""
@@ -202,15 +202,17 @@ def sandbox(
     requirements: Sequence[str] = (),
     clock_speed: float = 1.0,
     enforce_rates: bool = True,
+    iam: str = "off",
 ) -> Iterator[Sandbox]:
     """Start a sandbox on a free port and stop it at the end.
 
     ``data`` keeps what it holds; without, a temporary folder is used and removed. ``requirements`` (PEP 508) are
-    installed into its image. Raises SandboxError as ``clary sandbox start`` does.
+    installed into its image. ``iam="enforce"`` lets IAM policies decide over every request: ``client`` is then the
+    account's administrator, and other access keys must be made. Raises SandboxError as ``clary sandbox start`` does.
     """
     with tempfile.TemporaryDirectory(prefix="clary-sandbox-", ignore_cleanup_errors=True) as temporary:
         folder = data or Path(temporary)
-        state = api.start(port=0, data=folder, requirements=requirements, clock_speed=clock_speed)
+        state = api.start(port=0, data=folder, requirements=requirements, clock_speed=clock_speed, iam=iam)
         running = Sandbox(folder, state)
         try:
             if not enforce_rates:

@@ -59,8 +59,19 @@ def sandbox() -> None:
 @click.option(
     "--clock-speed", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Sandbox seconds a second."
 )
+@click.option(
+    "--iam",
+    type=click.Choice(["enforce", "off"]),
+    help="Whether IAM policies decide over every request. Default: as the last time, at first off.",
+)
 def start(
-    port: int, data: Path | None, detach: bool, files: tuple[Path, ...], packages: tuple[str, ...], clock_speed: float
+    port: int,
+    data: Path | None,
+    detach: bool,
+    files: tuple[Path, ...],
+    packages: tuple[str, ...],
+    clock_speed: float,
+    iam: str | None,
 ) -> None:
     """Start the sandbox and make (or bring up to date) the stack 'sandbox'.
 
@@ -69,10 +80,10 @@ def start(
     service.listing()  # a store that cannot be read is refused before anything is started
     wanted = [*(line for file in files for line in requirements_of(file)), *packages]
     if detach:
-        started = api.start(port=port, data=data, requirements=wanted, clock_speed=clock_speed)
+        started = api.start(port=port, data=data, requirements=wanted, clock_speed=clock_speed, iam=iam)
         _announce(started, detached=True)
         return
-    _serve_here(port, data, wanted, clock_speed)
+    _serve_here(port, data, wanted, clock_speed, iam)
 
 
 @sandbox.command("stop")
@@ -200,13 +211,14 @@ def requirements_of(file: Path) -> list[str]:
     return found
 
 
-def _serve_here(port: int, data: Path | None, wanted: list[str], clock_speed: float) -> None:
+def _serve_here(port: int, data: Path | None, wanted: list[str], clock_speed: float, iam: str | None) -> None:
     folder = api.serve(
         lambda found: _announce(found, detached=False),
         port=port,
         data=data,
         requirements=wanted,
         clock_speed=clock_speed,
+        iam=iam,
     )
     if not state.current().json:
         click.echo(f"The sandbox has stopped; what it keeps is in {folder}.", err=True)
@@ -281,6 +293,7 @@ def _print_status(found: dict[str, Any]) -> None:
             ("Account", found["account"]),
             ("Bucket", found["bucket"]),
             ("Role", found["role"]),
+            ("IAM policies", "enforced" if found["iam"] == "enforce" else "not enforced"),
             ("Clock", f"{found['clock']['speed']:g} times as fast" if found["clock"]["speed"] != 1 else None),
             ("Jobs", jobs or "none running"),
         ]

@@ -42,20 +42,22 @@ def start(
     data: Path | None = None,
     requirements: Sequence[str] = (),
     clock_speed: float = 1.0,
+    iam: str | None = None,
 ) -> dict[str, Any]:
     """Start a sandbox in the background and return its state once it answers requests (see ``status``).
 
     ``port`` 0 is the last one of this folder, else 4599, else any free one. ``requirements`` (PEP 508) are installed
-    into the sandbox's own image. ``clock_speed`` is sandbox seconds per real one. What it has to say goes to
-    ``sandbox.log`` in the data folder. Raises SandboxError (``sandbox.extra_missing``, ``sandbox.already_running``,
-    ``sandbox.port_taken``, ``sandbox.start_failed``).
+    into the sandbox's own image. ``clock_speed`` is sandbox seconds per real one. ``iam`` is ``enforce`` (IAM policies
+    decide over every request) or ``off``; None is as the last time with this folder, at first ``off``. What it has to
+    say goes to ``sandbox.log`` in the data folder. Raises SandboxError (``sandbox.extra_missing``,
+    ``sandbox.already_running``, ``sandbox.port_taken``, ``sandbox.start_failed``).
     """
     check_extra()
     folder = _folder(data)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if running(folder) is not None:
         raise _already_running(folder)
-    return _start(folder, port, requirements, clock_speed)
+    return _start(folder, port, requirements, clock_speed, iam)
 
 
 def serve(
@@ -65,6 +67,7 @@ def serve(
     data: Path | None = None,
     requirements: Sequence[str] = (),
     clock_speed: float = 1.0,
+    iam: str | None = None,
 ) -> Path:
     """Be the sandbox, in this process, until a signal ends it; returns its folder.
 
@@ -74,14 +77,15 @@ def serve(
     from clary.sandbox import process
 
     folder = _folder(data)
-    process.serve(process.Settings(folder, port, clock_speed, requirements), lambda state: ready(shown(state)))
+    process.serve(process.Settings(folder, port, clock_speed, requirements, iam), lambda state: ready(shown(state)))
     return folder
 
 
-def _start(folder: Path, port: int, requirements: Sequence[str], clock_speed: float) -> dict[str, Any]:
+def _start(folder: Path, port: int, requirements: Sequence[str], clock_speed: float, iam: str | None) -> dict[str, Any]:
     reader, writer = os.pipe()
     command = [sys.executable, "-m", _PROGRAM, "--data", str(folder), "--port", str(port)]
     command += ["--clock-speed", str(clock_speed), "--requirements", json.dumps(list(requirements))]
+    command += ["--iam", iam] if iam is not None else []
     command += ["--ready-fd", str(writer)]
     log = folder / LOG
     try:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.containers.image import image_reference
+from clary.sandbox.iam.principals import EVERYTHING
 from clary.sandbox.operations.checks import find_role
 from clary.sandbox.operations.context import Caller
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ROLE_NAME = "clary-sandbox-execution"
+POLICY_NAME = "everything"
+"""The role's policy, which counts while IAM policies are enforced; who wants to try lesser rights makes a role."""
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -42,7 +45,7 @@ def bucket_name(account: str = ACCOUNT) -> str:
 
 
 def ensure(gateway: Gateway, account: str = ACCOUNT, region: str = REGION) -> None:
-    """Make the role, the bucket and the repositories if they are not there."""
+    """Make the role (which may do everything), the bucket and the repositories if they are not there."""
     if find_role(role_arn(account), Caller(account, region)) is None:
         form = {
             "Action": "CreateRole",
@@ -51,6 +54,11 @@ def ensure(gateway: Gateway, account: str = ACCOUNT, region: str = REGION) -> No
             "AssumeRolePolicyDocument": json.dumps(_TRUST),
             "Description": "Execution role of jobs in the sandbox",
         }
+        gateway.call("iam", region, account, form)
+    role = find_role(role_arn(account), Caller(account, region))
+    if role is not None and not role.policies and not role.managed_policies:
+        form = {"Action": "PutRolePolicy", "Version": "2010-05-08", "RoleName": ROLE_NAME}
+        form |= {"PolicyName": POLICY_NAME, "PolicyDocument": json.dumps(EVERYTHING)}
         gateway.call("iam", region, account, form)
     if gateway.objects.bucket(bucket_name(account)) is None:
         gateway.call("s3", region, account, method="PUT", uri=f"/{bucket_name(account)}")

@@ -10,3 +10,6 @@ LOG = "sandbox.log"
 PREFIX = "/_clary/"
 """Paths of the administrative API begin so."""
 TOKEN_HEADER = "X-Clary-Token"  # noqa: S105 - the name of a header
+OFF, ENFORCE = "off", "enforce"
+IAM_MODES = (OFF, ENFORCE)
+"""Whether IAM policies are weighed: ``--iam`` of the start."""

@@ -6,7 +6,6 @@ request through moto, and has the right one of them write before the reply is se
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 import threading
@@ -16,8 +15,9 @@ from urllib.parse import unquote, urlencode
 
 from clary.sandbox import joblogs, objects, queues, records
 from clary.sandbox.database import Database
+from clary.sandbox.iam.sessions import Sessions
 from clary.sandbox.moto_app import Moto
-from clary.sandbox.wire import ApiError, Environ, Request, Response, parse, read_body
+from clary.sandbox.wire import ApiError, Environ, Request, Response, parse, read_body, read_plain_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,7 +47,7 @@ class Gateway:
         self.logs = joblogs.JobLogs(self._database, self._make_log_group)
         self._accounts: dict[str, str] = {}
         self._accounts_lock = threading.Lock()
-        self._expirations: dict[str, float] = {}
+        self.sessions = Sessions(self._database)
 
     def restore(self) -> list[str]:
         """Bring moto to where it was; returns a line for each recorded request that failed this time."""
@@ -75,6 +75,9 @@ class Gateway:
         return known or self.account
 
     def _find_account(self, access_key: str) -> str | None:
+        session = self.sessions.find(access_key)
+        if session is not None:
+            return session.account
         for account, partitions in list(self._iam.items()):
             if any(access_key in backend.access_keys for backend in list(partitions.values())):
                 return str(account)
@@ -84,17 +87,8 @@ class Gateway:
         """Return whether these are temporary credentials that have expired (real time)."""
         if not access_key.startswith("ASIA"):
             return False
-        from moto.sts.models import sts_backends
-
-        until = self._expirations.get(access_key)
-        if until is None:
-            backends = list(sts_backends[self.account_of(access_key)].values())
-            assumed = (backend.get_assumed_role_from_access_key(access_key) for backend in backends)
-            role = next((role for role in assumed if role is not None), None)
-            # Credentials from before a restart are not known any more: they are taken to be good.
-            until = role.expiration.replace(tzinfo=dt.UTC).timestamp() if role else float("inf")
-            self._expirations[access_key] = until
-        return time.time() >= until
+        session = self.sessions.find(access_key)
+        return session is not None and time.time() >= session.expires
 
     # -- requests
 
@@ -106,10 +100,7 @@ class Gateway:
         if request.service == "s3" and request.method == "POST":
             raise ApiError("NotImplemented", "The sandbox does not take uploads of web forms.", status=501)
         if not self._records.wants(request):
-            response = self._moto.run(request.environ, account, request.service)
-            if request.service in ("sqs", "events"):
-                self.queues.capture()
-            return response
+            return self._unrecorded(request, account)
         body = read_body(request.environ)
         self._records.prepare(request.service)
         with self._records.one_at_a_time() as seed:
@@ -119,6 +110,17 @@ class Gateway:
                 if request.service == "logs":
                     self.logs.forget(request.operation, json.loads(body or b"{}"), account, request.region)
         self.queues.capture()
+        return response
+
+    def _unrecorded(self, request: Request, account: str) -> Response:
+        """Answer a request that leaves nothing to write down, or what others write down."""
+        assumes = request.service == "sts" and (request.action or "").startswith("AssumeRole")
+        body = read_body(request.environ) if assumes else b""
+        response = self._moto.run(request.environ, account, request.service)
+        if assumes and response.status < 400:
+            self.sessions.follow(request, body, response)
+        if request.service in ("sqs", "events"):
+            self.queues.capture()
         return response
 
     def _object_request(self, request: Request, account: str) -> Response:
@@ -146,7 +148,7 @@ class Gateway:
             return [request.key]
         import xmltodict  # type: ignore[import-untyped]
 
-        named = xmltodict.parse(_plain_body(request)).get("Delete", {}).get("Object", [])
+        named = xmltodict.parse(read_plain_body(request.environ)).get("Delete", {}).get("Object", [])
         return [item["Key"] for item in (named if isinstance(named, list) else [named])]
 
     @staticmethod
@@ -234,19 +236,3 @@ def _scope(account: str, region: str, service: str) -> str:
         f"AWS4-HMAC-SHA256 Credential={_own_key(account)}/20200101/{region}/{service}/aws4_request,"
         " SignedHeaders=host, Signature=0"
     )
-
-
-def _plain_body(request: Request) -> bytes:
-    """Return a small body, without the chunk framing that SDKs may have put around it."""
-    body = read_body(request.environ)
-    if "aws-chunked" not in request.environ.get("HTTP_CONTENT_ENCODING", ""):
-        return body
-    plain = bytearray()
-    while body:
-        head, _, body = body.partition(b"\r\n")
-        size = int(head.split(b";")[0], 16)
-        if size == 0:
-            break
-        plain += body[:size]
-        body = body[size + 2 :]
-    return bytes(plain)

@@ -49,11 +49,16 @@ class JobLogs:
         row = self._db.row(query, (account, region, group, stream))
         return int(row["n"]) if row else 0
 
-    def _ensure_group(self, account: str, region: str, group: str) -> None:
-        """Make the group by a recorded request, so that what people set on it later finds it after a restart."""
+    @staticmethod
+    def has_group(account: str, region: str, group: str) -> bool:
+        """Return whether a log group exists."""
         from moto.logs.models import logs_backends
 
-        if group not in logs_backends[account][region].groups:
+        return group in logs_backends[account][region].groups
+
+    def _ensure_group(self, account: str, region: str, group: str) -> None:
+        """Make the group by a recorded request, so that what people set on it later finds it after a restart."""
+        if not self.has_group(account, region, group):
             self._make_group(account, region, group)
 
     @staticmethod

@@ -88,7 +88,10 @@ class ObjectAccess(Protocol):
     """S3 as the platform uses it for a job: on the job's behalf, streaming, never holding a whole object in memory."""
 
     def list(self, bucket: str, prefix: str) -> Sequence[tuple[str, int]]:
-        """Return (key, size in bytes) of every object under the prefix; raises FileNotFoundError for no bucket."""
+        """Return (key, size in bytes) of every object under the prefix; raises FileNotFoundError for no bucket.
+
+        PermissionError, here and below, says that the job's role may not.
+        """
 
     def download(self, bucket: str, key: str, to: Path) -> None:
         """Write the object to a new file."""
@@ -123,11 +126,14 @@ class Services(Protocol):
     endpoint: str
     """The sandbox's URL on the host, e.g. ``http://127.0.0.1:4599``; containers reach it at the same URL."""
 
-    def objects(self, account: str, region: str) -> ObjectAccess:
-        """Return S3 for that account."""
+    def objects(self, job: Job) -> ObjectAccess:
+        """Return S3 with the rights of the job's role."""
 
     def log_sink(self, job: Job, stream: str) -> LogSink:
         """Return the sink for a stream such as ``<job>/algo-1-1700000000``."""
+
+    def cannot_pull(self, job: Job) -> str | None:
+        """Return why the job's role may not pull its image, or None when it may."""
 
     def role_credentials(self, job: Job) -> Mapping[str, str]:
         """Return fresh credentials of the job's role, in the form of the container credentials endpoint.
@@ -135,8 +141,11 @@ class Services(Protocol):
         Keys AccessKeyId, SecretAccessKey, Token, Expiration (ISO 8601, UTC), RoleArn.
         """
 
-    def fault(self, name: str, job: Job) -> Mapping[str, Any] | None:
-        """Take one planned fault meant for this job, if there is one (``capacity``, ``spot_interruption``…)."""
+    def fault(self, name: str, job: Job, instance_type: str = "") -> Mapping[str, Any] | None:
+        """Take one planned fault meant for this job, if there is one (``capacity``, ``spot_interruption``…).
+
+        ``instance_type`` is the one that is in question, for faults that are about machines.
+        """
 
 
 class Network(StrEnum):

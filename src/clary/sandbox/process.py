@@ -26,7 +26,7 @@ from clary.files import write_whole
 from clary.sandbox import bootstrap
 from clary.sandbox.admin import Admin
 from clary.sandbox.clock import SandboxClock
-from clary.sandbox.contact import LOCK, STATE, TOKEN
+from clary.sandbox.contact import ENFORCE, IAM_MODES, LOCK, OFF, STATE, TOKEN
 from clary.sandbox.containers.plan import SANDBOX_SOCKET
 from clary.sandbox.events import EventPump
 from clary.sandbox.faults import Faults
@@ -44,6 +44,8 @@ from clary.sandbox.store import SqliteJobStore
 if TYPE_CHECKING:
     import socket
 
+    from clary.sandbox.iam.guard import Guard
+
 _log = logging.getLogger("clary.sandbox")
 USUAL_PORT = 4599
 """The port of a sandbox that was given none, while it is free."""
@@ -57,6 +59,8 @@ class Settings:
     port: int = 0
     clock_speed: float = 1.0
     requirements: Sequence[str] = ()
+    iam: str | None = None
+    """``enforce`` or ``off``; None is what it was the last time, at first ``off``."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class _Running:
         self._started = time.time()
         self._settings = settings
         self._listener = _listen(settings.port, data)
+        self._iam = _remembered(data / "iam", settings.iam)
         self._endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         clocks: list[SandboxClock] = []
 
@@ -149,8 +154,14 @@ class _Running:
         for line in self._gateway.restore():
             _log.warning("not restored: %s", line)
         bootstrap.ensure(self._gateway)
+        guard = self._guard()
         services = SandboxServices(
-            clock=self._clock, data=self._data, endpoint=self._endpoint, gateway=self._gateway, faults=self._faults
+            clock=self._clock,
+            data=self._data,
+            endpoint=self._endpoint,
+            gateway=self._gateway,
+            faults=self._faults,
+            guard=guard,
         )
         runner = make_runner(self._settings, services, self._store)
         life = runner.life
@@ -171,7 +182,8 @@ class _Running:
             facts=state,
             started=self._started,
         )
-        server = HttpServer(Front(platform, self._rates, admin), self._listener, self._data / SANDBOX_SOCKET)
+        front = Front(platform, self._rates, admin, guard)
+        server = HttpServer(front, self._listener, self._data / SANDBOX_SOCKET)
         pump = EventPump(self._store, self._gateway, self._faults)
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, _leave)
@@ -189,6 +201,16 @@ class _Running:
             self._store.close()
             self._gateway.close()
 
+    def _guard(self) -> Guard | None:
+        """Return what weighs requests, while IAM policies are enforced."""
+        if self._iam != ENFORCE:
+            return None
+        from clary.sandbox.iam.facts import MotoFacts
+        from clary.sandbox.iam.guard import Guard
+        from clary.sandbox.iam.principals import Principals
+
+        return Guard(Principals(self._gateway.sessions, bootstrap.ACCOUNT), MotoFacts(self._store))
+
     def _state(self, runner: Runner) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
@@ -200,6 +222,7 @@ class _Running:
             "role": bootstrap.role_arn(),
             "executor": runner.executor,
             "not_honoured": list(runner.not_honoured),
+            "iam": self._iam,
             "started": self._started,
         }
 
@@ -225,6 +248,15 @@ def _listen(port: int, data: Path) -> socket.socket:
     return listener
 
 
+def _remembered(kept: Path, wanted: str | None) -> str:
+    """Return whether IAM policies are weighed: as it is wished now, else as the last time."""
+    if wanted is None:
+        found = kept.read_text() if kept.exists() else OFF
+        return found if found in IAM_MODES else OFF
+    write_whole(kept, wanted)
+    return wanted
+
+
 def _last_port(kept: Path) -> list[int]:
     try:
         return [int(kept.read_text())]
@@ -246,6 +278,7 @@ def main(arguments: Sequence[str] | None = None, make_runner: MakeRunner = conta
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--clock-speed", type=float, default=1.0)
     parser.add_argument("--requirements", type=json.loads, default=[])
+    parser.add_argument("--iam", choices=IAM_MODES)
     parser.add_argument("--ready-fd", type=int, required=True)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -254,7 +287,7 @@ def main(arguments: Sequence[str] | None = None, make_runner: MakeRunner = conta
         with os.fdopen(given.ready_fd, "w") as pipe:
             pipe.write(json.dumps(document) + "\n")
 
-    settings = Settings(given.data, given.port, given.clock_speed, given.requirements)
+    settings = Settings(given.data, given.port, given.clock_speed, given.requirements, given.iam)
     try:
         serve(settings, lambda state: tell({"state": state}), make_runner)
     except ClaryError as error:

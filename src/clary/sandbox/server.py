@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from clary.sandbox.admin import Admin
+    from clary.sandbox.iam.guard import Guard
     from clary.sandbox.rates import Rates
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Front:
     platform: Platform
     rates: Rates
     admin: Admin
+    guard: Guard | None = None
+    """Weighs every request, while IAM policies are enforced."""
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one HTTP request, as WSGI asks for."""
@@ -74,17 +77,25 @@ class Front:
         name = request.key or _job_name(document)
         self._check_credentials(request, name)
         self._planned_refusals(request, name)
-        if own:
-            account = self.platform.gateway.account_of(request.access_key)
-            caller = Caller(account, request.region)
-            if not self.rates.allow(account, request.region, request.operation):
-                raise throttled(request)
-            response = json_response(answer(self.platform, caller, str(request.target), document))
-        else:
-            response = self.platform.gateway.handle(request)
+        finish = self.guard.admit(request, document) if self.guard is not None else None
+        response = self._answer(request, document) if own else self._hand_on(request)
+        if finish is not None:
+            response = finish(response)
         if response.status < 400 and self._taken("lost_reply", request, name) is not None:
             _drop_connection(request.environ)
         return response
+
+    def _answer(self, request: Request, document: Any) -> Response:
+        """Answer an operation of the sandbox's own."""
+        account = self.platform.gateway.account_of(request.access_key)
+        caller = Caller(account, request.region)
+        if not self.rates.allow(account, request.region, request.operation):
+            raise throttled(request)
+        return json_response(answer(self.platform, caller, str(request.target), document))
+
+    def _hand_on(self, request: Request) -> Response:
+        """Let another service answer."""
+        return self.platform.gateway.handle(request)
 
     @staticmethod
     def _document(request: Request) -> Any:
@@ -102,6 +113,8 @@ class Front:
                 raise ApiError("AccessDenied", "Access Denied", status=403)
             code = "MissingAuthenticationToken" + ("Exception" if request.target else "")
             raise ApiError(code, "Missing Authentication Token", status=403)
+        if self.guard is not None:
+            self.guard.identify(request)
         expired = self.platform.gateway.has_expired(request.access_key)
         if expired or self._taken("expire_credentials", request, name) is not None:
             if request.service == "s3":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from clary.sagemaker.logs import PROCESSING_GROUP, TRAINING_GROUP
+from clary.sandbox.iam.platform import SESSION_NAME, RoleObjects, image_of, output_key, rights_of
 from clary.sandbox.joblogs import StreamSink
 from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
 from clary.sandbox.operations.context import Caller
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 
     from clary.sandbox.faults import Faults
     from clary.sandbox.gateway import Gateway
+    from clary.sandbox.iam.guard import Guard
 
+_log = logging.getLogger(__name__)
 CREDENTIALS_SECONDS = 3600
 """How long a job's credentials are good, in real time, since the SDK in the container lives in real time."""
 
@@ -26,20 +30,37 @@ LOG_GROUPS = {JobKind.TRAINING: TRAINING_GROUP, JobKind.PROCESSING: PROCESSING_G
 class SandboxServices:
     """The services of a running sandbox."""
 
-    def __init__(self, *, clock: Clock, data: Path, endpoint: str, gateway: Gateway, faults: Faults) -> None:
+    def __init__(
+        self, *, clock: Clock, data: Path, endpoint: str, gateway: Gateway, faults: Faults, guard: Guard | None = None
+    ) -> None:
         self.clock = clock
         self.data = data
         self.endpoint = endpoint
         self._gateway = gateway
         self._faults = faults
+        self._guard = guard
 
-    def objects(self, account: str, region: str) -> ObjectAccess:  # noqa: ARG002 - bucket names are global
-        """Return S3; bucket names are global, so account and region make no difference here."""
-        return PlatformObjects(self._gateway, self._faults)
+    def objects(self, job: Job) -> ObjectAccess:
+        """Return S3 with the rights of the job's role."""
+        objects = PlatformObjects(self._gateway, self._faults)
+        if self._guard is None:
+            return objects
+        return RoleObjects(objects, rights_of(self._guard, job), output_key(job))
 
     def log_sink(self, job: Job, stream: str) -> LogSink:
-        """Return the sink of one stream of the job's log group."""
-        return StreamSink(self._gateway.logs, self.clock, job.account, job.region, LOG_GROUPS[job.kind], stream)
+        """Return the sink of one stream of the job's log group; output is lost where the role may not write logs."""
+        group = LOG_GROUPS[job.kind]
+        if self._guard is not None:
+            exists = self._gateway.logs.has_group(job.account, job.region, group)
+            lack = rights_of(self._guard, job).cannot_log(group, stream, exists=exists)
+            if lack is not None:
+                _log.warning("%s has no logs: %s", job.arn, lack)
+                return NoSink()
+        return StreamSink(self._gateway.logs, self.clock, job.account, job.region, group, stream)
+
+    def cannot_pull(self, job: Job) -> str | None:
+        """Return why the job's role may not pull its image, or None."""
+        return rights_of(self._guard, job).cannot_pull(image_of(job.request)) if self._guard is not None else None
 
     def role_credentials(self, job: Job) -> Mapping[str, str]:
         """Return fresh credentials of the job's role, known to the sandbox until they expire."""
@@ -50,12 +71,13 @@ class SandboxServices:
         short = self.fault("short_credentials", job) or {}
         assumed = sts_backends[job.account][partition].assume_role(
             region_name=job.region,
-            role_session_name="SageMaker",
+            role_session_name=SESSION_NAME,
             role_arn=role_arn,
             policy="",
             duration=int(short.get("seconds", CREDENTIALS_SECONDS)),
             external_id="",
         )
+        self._gateway.sessions.add(assumed)
         return {
             "AccessKeyId": assumed.access_key_id,
             "SecretAccessKey": assumed.secret_access_key,
@@ -64,9 +86,20 @@ class SandboxServices:
             "RoleArn": role_arn,
         }
 
-    def fault(self, name: str, job: Job) -> Mapping[str, Any] | None:
-        """Take one planned fault meant for this job, if there is one."""
-        return self._faults.take(name, operation=f"Create{job.kind.value.capitalize()}Job", name=job.name)
+    def fault(self, name: str, job: Job, instance_type: str = "") -> Mapping[str, Any] | None:
+        """Take one planned fault meant for this job and instance type, if there is one."""
+        operation = f"Create{job.kind.value.capitalize()}Job"
+        return self._faults.take(name, operation=operation, name=job.name, instance_type=instance_type)
+
+
+class NoSink:
+    """The sink of a job that may not write logs."""
+
+    def write(self, data: bytes) -> None:
+        """Lose the output."""
+
+    def close(self) -> None:
+        """There is nothing left to write."""
 
 
 class PlatformObjects:

@@ -128,6 +128,22 @@ def read_body(environ: Environ) -> bytes:
     return body
 
 
+def read_plain_body(environ: Environ) -> bytes:
+    """Read a small body without the chunk framing that SDKs may have put around it; the next reader finds it whole."""
+    body = read_body(environ)
+    if "aws-chunked" not in environ.get("HTTP_CONTENT_ENCODING", ""):
+        return body
+    plain = bytearray()
+    while body:
+        head, _, body = body.partition(b"\r\n")
+        size = int(head.split(b";")[0], 16)
+        if size == 0:
+            break
+        plain += body[:size]
+        body = body[size + 2 :]
+    return bytes(plain)
+
+
 _S3_OBJECT = {
     "PUT": "PutObject",
     "GET": "GetObject",
@@ -203,6 +219,12 @@ def error_response(request: Request, error: ApiError) -> Response:
             f"<Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
             f"<Resource>{escape(request.path)}</Resource><RequestId>{uuid.uuid4().hex[:16].upper()}</RequestId></Error>",
             empty=request.method == "HEAD",
+        )
+    if request.service == "ec2":
+        return _xml(
+            error.status,
+            f"<Response><Errors><Error><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+            f"</Error></Errors><RequestID>{uuid.uuid4()}</RequestID></Response>",
         )
     if request.action:
         return _xml(

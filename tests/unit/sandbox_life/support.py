@@ -95,8 +95,11 @@ class Platform:
         self.executor = executor
         self.life = Life(self, self.store, executor)
 
-    def objects(self, account: str, region: str) -> FolderObjects:
+    def objects(self, job: Job) -> FolderObjects:
         return self.folder_objects
+
+    def cannot_pull(self, job: Job) -> str | None:
+        return None
 
     def log_sink(self, job: Job, stream: str) -> Log:
         return Log(self.streams, stream)
@@ -109,7 +112,7 @@ class Platform:
             "Expiration": "2099-01-01T00:00:00Z",
         }
 
-    def fault(self, name: str, job: Job) -> Mapping[str, Any] | None:
+    def fault(self, name: str, job: Job, instance_type: str = "") -> Mapping[str, Any] | None:
         planned = self.faults.get(name)
         return planned.pop(0) if planned else None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.life.instances import memory_of
 from clary.sandbox.life.outputs import Sync, Uploads
-from clary.sandbox.machines import machines
+from clary.sandbox.machines import Machines, machines_of
 from clary.sandbox.model import ContainerSpec, Job, Network, Services
 
 if TYPE_CHECKING:
@@ -28,12 +28,18 @@ class Contract(ABC):
         self.request: Mapping[str, Any] = job.request
         self.services = services
         self.folder = folder
-        self.objects = services.objects(job.account, job.region)
+        self.objects = services.objects(job)
         self.uploads = Uploads(self.objects, services.clock)
-        self.machines = machines(job.kind, job.request)
-        # Names in the order of the service's own file: as text.
-        count = sum(group.count for group in self.machines)
-        self.hosts: Sequence[str] = sorted(f"algo-{number + 1}" for number in range(count))
+
+    @property
+    def machines(self) -> Sequence[Machines]:
+        """The job's machines; a list of preferences is settled before the containers start."""
+        return machines_of(self.job)
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """The names of the job's machines, in the order of the service's own file: as text."""
+        return sorted(f"algo-{number + 1}" for number in range(sum(group.count for group in self.machines)))
 
     @property
     def roots(self) -> list[Path]:

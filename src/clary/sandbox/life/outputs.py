@@ -42,7 +42,7 @@ class Uploads:
             try:
                 self._objects.upload(source, target.bucket, target.key)
             except OSError as error:
-                if left == 0:
+                if left == 0 or isinstance(error, PermissionError):
                     raise JobFailed(f"ClientError: Artifact upload failed:{error}") from error
                 self._clock.wait(_PAUSE)
             else:

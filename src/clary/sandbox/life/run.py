@@ -15,13 +15,15 @@ from clary.sandbox.life.messages import MESSAGES, cannot_pull
 from clary.sandbox.life.outputs import Sync, finish_all
 from clary.sandbox.life.processing import ProcessingContract
 from clary.sandbox.life.training import TrainingContract
+from clary.sandbox.machines import preferences, selected
 from clary.sandbox.model import Executor, ImageNotFound, Job, JobKind, JobStore, Services
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from clary.sandbox.life.contract import Contract
     from clary.sandbox.life.pipes import Feeder
+    from clary.sandbox.machines import Machines
 
 _log = logging.getLogger(__name__)
 GRACE_SECONDS = 120.0
@@ -147,12 +149,26 @@ class JobRun:
         if short is not None:
             self._say("Starting", self._messages["Waiting"])
             self._wait_for_machines(float(short.get("seconds", 0)))
-        if self._services.fault("capacity", self._job) is not None:
+        taken = self._take_machines()
+        if taken is None:
             if self._contract.max_wait is None:
                 raise JobFailed(_NO_CAPACITY)
             self._say("Starting", self._messages["Waiting"])
             self._wait_for_machines(None)
-        self._say("Starting", self._messages["Preparing"])
+        told = selected(self._job, taken) if taken is not None and self._preferences else {}
+        self._say("Starting", self._messages["Preparing"], **told)
+
+    @property
+    def _preferences(self) -> Sequence[Machines]:
+        return preferences(self._job.kind, self._job.request)
+
+    def _take_machines(self) -> Machines | None:
+        """Return the first of the machines asked for that there are, or None when there is none of them."""
+        for wanted in self._preferences or self._contract.machines[:1]:
+            if self._services.fault("capacity", self._job, wanted.instance_type) is None:
+                return wanted
+            self._say("Starting", self._messages["Waiting"])
+        return None
 
     def _wait_for_machines(self, seconds: float | None) -> None:
         """Wait for machines; a spot job that waited too long ends as Stopped/MaxWaitTimeExceeded."""
@@ -177,6 +193,9 @@ class JobRun:
         downloads = Downloads(self._job, self._contract.objects, self._check)
         self._contract.bring(downloads)
         self._say("Downloading", self._messages["Image"])
+        refused = self._services.cannot_pull(self._job)
+        if refused is not None:
+            raise JobFailed(cannot_pull(self._job.kind, refused))
         if self._services.fault("internal_error", self._job) is not None:
             raise _InternalError("planned")
 

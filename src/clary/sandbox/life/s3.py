@@ -65,7 +65,7 @@ def sources(objects: ObjectAccess, source: Mapping[str, Any], role: str, region:
             found = list(_of_manifest(objects, where))
         else:
             raise JobFailed(f"{_DOWNLOAD}The sandbox does not run S3DataType {kind}")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise JobFailed(f"{_DOWNLOAD}{error}") from error
     except ValueError as error:
         raise JobFailed(f"{_DOWNLOAD}{error} (below {where})") from error

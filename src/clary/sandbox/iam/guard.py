@@ -1,0 +1,152 @@
+"""The door: whether who asks may do what a request asks for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clary.sandbox.iam import words
+from clary.sandbox.iam.call import Call, read_call
+from clary.sandbox.iam.deletions import Deletions
+from clary.sandbox.iam.evaluate import Decision, decide
+from clary.sandbox.iam.policy import Access
+from clary.sandbox.iam.table import needs_of
+from clary.sandbox.iam.table.s3 import BUCKET, read_s3
+
+if TYPE_CHECKING:
+    from clary.sandbox.iam.facts import MotoFacts
+    from clary.sandbox.iam.principals import Principal, Principals
+    from clary.sandbox.wire import Request, Response
+
+Finish = Callable[["Response"], "Response"]
+"""What is left to do with the answer of an admitted request."""
+_READS = ("GetObject", "HeadObject")
+
+
+class Guard:
+    """Weighs requests. Safe from any thread: it keeps nothing."""
+
+    def __init__(self, principals: Principals, facts: MotoFacts) -> None:
+        self.principals = principals
+        self.facts = facts
+
+    def identify(self, request: Request) -> Principal:
+        """Return who asks; raises ApiError for an access key that nobody has."""
+        found = self.principals.find(request.access_key or "")
+        if found is None:
+            raise words.unknown_key(request)
+        return found
+
+    def admit(self, request: Request, document: Any) -> Finish:
+        """Let a request pass, or raise ApiError with the refusal; returns what is left to do with its answer."""
+        principal = self.identify(request)
+        if request.service == "s3":
+            return self._admit_s3(request, principal)
+        call = read_call(request, document, principal.account, self.facts)
+        if call is None:
+            name = f"{request.service or 'unknown'}:{request.operation}"
+            self._unlisted(request, principal, name)
+        else:
+            self._check(request, principal, call)
+        return _as_it_is
+
+    def _admit_s3(self, request: Request, principal: Principal) -> Finish:
+        call = read_s3(request, principal.account, self.facts)
+        if call.operation == "DeleteObjects":
+            return Deletions(self, principal, call).admit(request)
+        self._check(request, principal, call)
+        if call.operation not in _READS:
+            return _as_it_is
+
+        def finish(response: Response) -> Response:
+            """Answer 403 for an object that is not there to who may not list the bucket, as S3 does."""
+            if response.status != 404:
+                return response
+            bucket = BUCKET.arn(call, call.text("Bucket"))
+            message = self.refuses(principal, "s3:ListBucket", bucket, call.region)
+            if message is None:
+                return response
+            raise words.refusal(request, message)
+
+        return finish
+
+    def _check(self, request: Request, principal: Principal, call: Call) -> None:
+        if needs_of(call.service, call.operation) is None:
+            self._unlisted(request, principal, f"{call.service}:{call.operation}")
+            return
+        message = self.first_refusal(principal, call)
+        if message is not None:
+            raise words.refusal(request, message)
+
+    def _unlisted(self, request: Request, principal: Principal, action: str) -> None:
+        """Refuse what the table does not know, but to the administrator, who may do all there is."""
+        if not principal.is_administrator:
+            raise words.refusal(request, words.unlisted(principal.arn, action))
+
+    # -- without a request
+
+    def first_refusal(self, principal: Principal, call: Call) -> str | None:
+        """Return the words of the first need of a call that is not allowed, or None when all are."""
+        agent = {"aws:useragent": (call.headers["user-agent"],)} if "user-agent" in call.headers else {}
+        for action, resource, context in accesses(call):
+            message = self.refuses(principal, action, resource, call.region, {**agent, **context})
+            if message is not None:
+                return message
+        return None
+
+    def refuses(
+        self,
+        principal: Principal,
+        action: str,
+        resource: str,
+        region: str,
+        context: Mapping[str, Sequence[str]] | None = None,
+    ) -> str | None:
+        """Return the words that refuse an action on a resource, or None when it is allowed."""
+        access, decision = self.weigh(principal, action, resource, region, context)
+        return None if decision.allowed else words.denial(principal.arn, access, decision)
+
+    def weigh(
+        self,
+        principal: Principal,
+        action: str,
+        resource: str,
+        region: str,
+        context: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[Access, Decision]:
+        """Return what is asked for, in full, and the decision on it."""
+        own = self.facts.policy_of(action, resource, region, principal.account)
+        owner = own.account if own is not None else (resource.split(":", 5)[4:5] or [""])[0] or principal.account
+        facts = {**circumstances(region), **principal.facts, "aws:resourceaccount": (owner,), **(context or {})}
+        access = Access(action, resource, facts)
+        return access, decide(access, principal.names, principal.policies, own)
+
+
+def accesses(call: Call) -> Iterator[tuple[str, str, Mapping[str, Sequence[str]]]]:
+    """Yield (action, resource, condition keys) of everything that a call needs."""
+    for need in needs_of(call.service, call.operation) or ():
+        for resource, context in need.accesses(call):
+            yield need.action, resource, context
+
+
+def circumstances(region: str) -> dict[str, Sequence[str]]:
+    """Return the condition keys that every request has.
+
+    The loopback interface stands for an encrypted connection, so policies that ask for one can be tried.
+    """
+    now = time.time()
+    return {
+        "aws:currenttime": (dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),),
+        "aws:epochtime": (str(int(now)),),
+        "aws:requestedregion": (region,),
+        "aws:securetransport": ("true",),
+        "aws:sourceip": ("127.0.0.1",),
+        "aws:viaawsservice": ("false",),
+        "aws:principalisawsservice": ("false",),
+    }
+
+
+def _as_it_is(response: Response) -> Response:
+    return response

@@ -1,0 +1,160 @@
+"""What SageMaker does for a job is done with the rights of the execution role; here they are weighed.
+
+Source: SageMaker developer guide, "How to use SageMaker execution roles" (CreateTrainingJob and CreateProcessingJob
+API: execution role permissions).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from clary.sandbox.iam.call import Call
+from clary.sandbox.iam.sessions import Session
+from clary.sandbox.iam.table.common import KEY
+from clary.sandbox.iam.table.ecr import REPOSITORY
+from clary.sandbox.iam.table.logs import STREAM
+from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
+from clary.sandbox.model import Job, JobKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from clary.sandbox.iam.guard import Guard
+    from clary.sandbox.model import ObjectAccess
+
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<name>[^:@]+)"
+)
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
+_NETWORK = (
+    "ec2:DescribeSubnets",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeVpcs",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+)
+SESSION_NAME = "SageMaker"
+"""The name of the sessions in which SageMaker uses a role."""
+
+
+class RoleRights:
+    """What one role may do in one region, as SageMaker's session of it."""
+
+    def __init__(self, guard: Guard, role: str, account: str, region: str) -> None:
+        self._guard = guard
+        self._session = Session("", account, role, SESSION_NAME)
+        self._region = region
+        self._call = Call("", "", account, region, guard.facts)
+
+    def lacks(self, action: str, resource: str, **context: str) -> str | None:
+        """Return the words that refuse an action, or None when it is allowed. Context keys as ``s3_prefix``."""
+        principal = self._guard.principals.of_session(self._session)
+        if principal is None:
+            return f"The role {self._session.role} does not exist."
+        keys = {name.replace("_", ":", 1).lower(): (value,) for name, value in context.items()}
+        return self._guard.refuses(principal, action, resource, self._region, keys)
+
+    def bucket(self, name: str) -> str:
+        """Return the ARN of a bucket."""
+        return BUCKET.arn(self._call, name)
+
+    def object(self, bucket: str, key: str) -> str:
+        """Return the ARN of an object."""
+        return OBJECT.arn(self._call, bucket, key)
+
+    def cannot_list(self, bucket: str, prefix: str) -> str | None:
+        """Return why a prefix cannot be listed, or None."""
+        return self.lacks("s3:ListBucket", self.bucket(bucket), s3_prefix=prefix)
+
+    def cannot_pull(self, image: str) -> str | None:
+        """Return why an image of ECR cannot be pulled, or None; other registries ask for no rights of the role."""
+        match = _ECR.match(image)
+        if match is None:
+            return None
+        owner = Call("", "", match["account"], match["region"], self._guard.facts)
+        repository = REPOSITORY.arn(owner, match["name"])
+        found = (self.lacks(action, repository) for action in _PULL)
+        return self.lacks("ecr:GetAuthorizationToken", "*") or next((one for one in found if one), None)
+
+    def cannot_log(self, group: str, stream: str, *, exists: bool) -> str | None:
+        """Return why a stream cannot be written, or None; a group that exists need not be made."""
+        of_group, of_stream = STREAM.arn(self._call, group, ""), STREAM.arn(self._call, group, stream)
+        actions = [] if exists else [("logs:CreateLogGroup", of_group)]
+        actions += [("logs:DescribeLogStreams", of_group)]
+        actions += [("logs:CreateLogStream", of_stream), ("logs:PutLogEvents", of_stream)]
+        found = (self.lacks(action, resource) for action, resource in actions)
+        return next((one for one in found if one), None)
+
+    def cannot_join_network(self) -> str | None:
+        """Return why network interfaces cannot be made, or None."""
+        found = (self.lacks(action, "*") for action in _NETWORK)
+        return next((one for one in found if one), None)
+
+    def cannot_use_key(self, action: str, key: str, service: str, **context: str) -> str | None:
+        """Return why a KMS key cannot be used through a service, or None."""
+        arn = KEY.arn(self._call, self._guard.facts.key_id(key, self._call.account, self._region))
+        via = f"{service}.{self._region}.amazonaws.com"
+        return self.lacks(action, arn, kms_ViaService=via, kms_CallerAccount=self._call.account, **context)
+
+
+def rights_of(guard: Guard, job: Job) -> RoleRights:
+    """Return the rights of a job's execution role."""
+    return RoleRights(guard, str(job.request["RoleArn"]), job.account, job.region)
+
+
+class RoleObjects:
+    """S3 with the rights of a job's role; a lack is PermissionError with the service's words."""
+
+    def __init__(self, objects: ObjectAccess, rights: RoleRights, output_key: str | None) -> None:
+        self._objects = objects
+        self._rights = rights
+        self._output_key = output_key
+
+    def list(self, bucket: str, prefix: str) -> Sequence[tuple[str, int]]:
+        """See ``model.ObjectAccess``."""
+        _require(self._rights.cannot_list(bucket, prefix))
+        return self._objects.list(bucket, prefix)
+
+    def download(self, bucket: str, key: str, to: Path) -> None:
+        """See ``model.ObjectAccess``."""
+        self._read(bucket, key)
+        self._objects.download(bucket, key, to)
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """See ``model.ObjectAccess``."""
+        self._read(bucket, key)
+        return self._objects.read(bucket, key)
+
+    def _read(self, bucket: str, key: str) -> None:
+        _require(self._rights.lacks("s3:GetObject", self._rights.object(bucket, key)))
+
+    def upload(self, source: Path, bucket: str, key: str) -> None:
+        """See ``model.ObjectAccess``."""
+        _require(self._rights.lacks("s3:PutObject", self._rights.object(bucket, key)))
+        if self._output_key:
+            _require(self._rights.cannot_use_key("kms:GenerateDataKey", self._output_key, "s3"))
+        self._objects.upload(source, bucket, key)
+
+
+def _require(message: str | None) -> None:
+    if message is not None:
+        raise PermissionError(f"AccessDenied (403): {message}")
+
+
+def output_key(job: Job) -> str | None:
+    """Return the KMS key that a job's request names for what it writes."""
+    member = "OutputDataConfig" if job.kind is JobKind.TRAINING else "ProcessingOutputConfig"
+    found: str | None = job.request.get(member, {}).get("KmsKeyId")
+    return found
+
+
+def image_of(request: Mapping[str, Any]) -> str:
+    """Return the image of a job."""
+    specification = request.get("AlgorithmSpecification", {}), request.get("AppSpecification", {})
+    return str(specification[0].get("TrainingImage") or specification[1].get("ImageUri") or "")
