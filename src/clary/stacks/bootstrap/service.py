@@ -138,6 +138,7 @@ def _applied(setup: Setup, names: Names, change: str, found: Found, notes: list[
     roles = {kind: outputs[f"{kind.title()}Role"] for kind in ROLES}
     place = [("--region", setup.region), ("--artifact-store", store), ("--container-registry", registry)]
     place += [("--execution-role", roles["execution"])]
+    place += [("--extra", f"orchestrator.scheduler_role={roles['scheduler']}")]
     place += [("--endpoint-url", setup.endpoint_url)] if setup.endpoint_url else []
     place += [("--credentials", setup.credentials)] if setup.credentials else []
     arguments = ["stack", "create", setup.name, "--type", "sagemaker", *(part for pair in place for part in pair)]
