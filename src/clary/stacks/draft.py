@@ -9,6 +9,7 @@ from typing import Any
 
 from clary.errors import ClaryError, UsageError, nearest
 from clary.sagemaker.settings_layers import merge
+from clary.stacks import plain_yaml
 from clary.stacks.flavors import KINDS
 from clary.stacks.model import LOCAL
 
@@ -22,6 +23,11 @@ FOREIGN = {
 """Documented options of stacks on other platforms, by the type of stack they belong to."""
 
 _ASYNC = "async"
+_ZENML = {"stack_name": "name"}
+"""Keys of a stack that ZenML has exported, and ours."""
+_OF_A_COMPONENT = frozenset({"name", "flavor", "options", "configuration", "type", "id"})
+"""Keys of a component in a file; ``configuration``, ``type`` and ``id`` are ZenML's, whose options may also stand
+beside them."""
 _TRUE_OR_FALSE = frozenset({"activate", "verify", _ASYNC})
 
 
@@ -80,7 +86,7 @@ def parse_extra(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, Any] = {}
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
-        target, *names = path.strip().replace("-", "_").split(".")
+        target, *names = path.strip().split(".")
         if not equals or not names or not all([target, *names]):
             raise UsageError(
                 "stack.bad_extra",
@@ -88,22 +94,22 @@ def parse_extra(assignments: Iterable[str]) -> dict[str, dict[str, Any]]:
                 next_step="Write for example --extra orchestrator.instance_type=ml.m5.xlarge.",
                 field="extra",
             )
-        found = merge(found, nested([_target(target), *names], parse_value(value, assignment)))
+        # Below the option's own name a hyphen is what it is: that of a tag, or of a service.
+        target, option = _target(target.replace("-", "_")), names[0].replace("-", "_")
+        found = merge(found, nested([target, option, *names[1:]], parse_value(value, assignment)))
     return found
 
 
-def parse_value(value: str, shown: str) -> Any:
+def parse_value(value: str, shown: str, field_: str = "extra") -> Any:
     """Read an option's value as YAML; raises UsageError ``stack.bad_value`` with ``shown`` for what is none."""
-    import yaml
-
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return plain_yaml.load(value)
+    except ValueError as error:
         raise UsageError(
             "stack.bad_value",
-            f"The value of {shown!r} is no YAML: {_first_line(error)}.",
+            f"The value of {shown!r} is no YAML: {error}.",
             next_step="Quote it, for example 'name=\"a: b\"'.",
-            field="extra",
+            field=field_,
         ) from None
 
 
@@ -120,12 +126,10 @@ def read_file(path: Path) -> dict[str, Any]:
     Hyphen spellings work; both spellings at once, an unknown key (with the nearest right one) and a value of the wrong
     type are UsageErrors ``stack.bad_file``, as is what cannot be read.
     """
-    import yaml
-
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else _first_line(error)
+        document = plain_yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise _bad_file(path, f"cannot be read: {reason}", "Name a YAML file with the keys of a stack.") from None
     if not isinstance(document, dict):
         raise _bad_file(path, "holds no keys", "Write one key a line, for example: type: sagemaker")
@@ -133,6 +137,9 @@ def read_file(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for spelling, value in document.items():
         key = str(spelling).replace("-", "_")
+        if key == "zenml_version":
+            continue
+        key = _ZENML.get(key, key)
         if key not in known:
             meant = nearest(key, known)
             step = f"Did you mean {meant!r}?" if meant else f"The keys are: {', '.join(known)}."
@@ -212,11 +219,12 @@ def _components(path: Path, value: Any) -> dict[str, dict[str, Any]]:
         raise _bad_file(path, "needs components by their kind for 'components'", form, "components")
     found: dict[str, dict[str, Any]] = {}
     for kind, part in value.items():
-        fine = isinstance(part, dict) and {"name", "flavor"} <= set(part) <= {"name", "flavor", "options"}
-        if not fine or not isinstance(part.get("options", {}), dict):
+        options = part.get("options") or part.get("configuration") or {} if isinstance(part, dict) else None
+        if not isinstance(options, dict) or not {"name", "flavor"} <= set(part):
             raise _bad_file(path, f"needs name, flavor and options for the component {kind!r}", form, "components")
+        beside = {str(name): one for name, one in part.items() if name not in _OF_A_COMPONENT}
         name = _target(str(kind).replace("-", "_"))
-        found[name] = {"name": str(part["name"]), "flavor": str(part["flavor"]), "options": part.get("options", {})}
+        found[name] = {"name": str(part["name"]), "flavor": str(part["flavor"]), "options": {**beside, **options}}
     return found
 
 
@@ -251,7 +259,3 @@ def sandbox_component(field_: str) -> ClaryError:
 
 def _bad_file(path: Path, what: str, step: str, key: str | None = None) -> UsageError:
     return UsageError("stack.bad_file", f"{path} {what}.", next_step=step, field=key)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
