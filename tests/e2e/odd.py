@@ -76,10 +76,7 @@ FILES = {
         @flow(environment={f"A{number}": "x" for number in range(200)})
         def many_values(): ...
 
-        @flow(request={"InputDataConfig": [
-            {"ChannelName": f"c{n}", "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/x"}}}
-            for n in range(21)
-        ]})
+        @flow(input_data={f"c{n}": "s3://bucket/x" for n in range(21)})
         def many_channels(): ...
 
         @flow(enable_network_isolation=True)

@@ -76,9 +76,9 @@ def with_stack(lab: Lab) -> Iterator[Callable[..., str]]:
         (["fine.py:steps", "--stack", "lba"], "stack.not_found", "lab"),
         (["fine.py:misspelt"], "settings.invalid", "instance_type"),
         (["fine.py:two"], "settings.invalid", "instance_count"),
-        (["fine.py:long_value"], "sagemaker.invalid_request", "512"),
-        (["fine.py:many_values"], "sagemaker.invalid_request", "100"),
-        (["fine.py:many_channels"], "sagemaker.invalid_request", "20"),
+        (["fine.py:long_value"], "settings.invalid", "512"),
+        (["fine.py:many_values"], "settings.invalid", "100"),
+        (["fine.py:many_channels"], "settings.invalid", "20"),
         (["fine.py:isolated"], "settings.invalid", "subnets"),
     ],
 )

@@ -143,6 +143,8 @@ def _attempt_view(attempt: Attempt, job: Record | None) -> AttemptView:
         number=attempt.number,
         status=status,
         job=attempt.job,
+        instance_type=job.get("instance_type"),
+        instance_count=job.get("instance_count") if job.get("instance_type") else None,
         started=attempt.opened_at or attempt.claimed_at,
         ended=attempt.ended_at,
         billable_seconds=seconds,

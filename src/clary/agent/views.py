@@ -54,6 +54,9 @@ class AttemptView:
     number: int
     status: str
     job: str | None = None
+    instance_type: str | None = None
+    """The type that was taken; None until it is known."""
+    instance_count: int | None = None
     started: float | None = None
     ended: float | None = None
     billable_seconds: int | None = None

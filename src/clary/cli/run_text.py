@@ -160,7 +160,9 @@ def _billable_text(run: RunView) -> str | None:
 def _attempt(attempt: AttemptView) -> None:
     say()
     job = f", job {attempt.job}" if attempt.job else ""
-    say(output.style(f"Attempt {attempt.number}", bold=True) + f": {attempt.status}{job}")
+    count = f"{attempt.instance_count} × " if (attempt.instance_count or 1) > 1 else ""
+    on = f", on {count}{attempt.instance_type}" if attempt.instance_type else ""
+    say(output.style(f"Attempt {attempt.number}", bold=True) + f": {attempt.status}{job}{on}")
     for phase in attempt.phases:
         when = human.clock(phase.started) if phase.started is not None else "-"
         took = human.duration(phase.ended - phase.started) if phase.started and phase.ended else ""

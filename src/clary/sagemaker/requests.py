@@ -72,7 +72,7 @@ def training_request(name: str, settings: JobSettings, code: JobCode) -> dict[st
         raise ValidationError(
             "sagemaker.reserved_setting",
             f"The setting {path} is Clary's own.",
-            next_step=f"Leave {path} out.",
+            next_step=instead_of(path),
             field=path,
         )
     return request
@@ -181,6 +181,13 @@ def _channel(name: str, channel: Channel, usual: str) -> dict[str, Any]:
 def _present(**members: Any) -> dict[str, Any]:
     """Return the members that are set: an empty list or object would be refused, or would mean something."""
     return {name: value for name, value in members.items() if value is not None and value not in ([], {}, "")}
+
+
+def instead_of(path: str) -> str:
+    """Return what to do instead of changing the setting at ``path``, which is Clary's own."""
+    if path == "request.InputDataConfig":
+        return "Name further channels in input_data."
+    return f"Leave {path} out."
 
 
 def changed(name: str, request: Mapping[str, Any], settings: JobSettings, code: JobCode) -> Iterator[str]:

@@ -108,7 +108,7 @@ def probe_findings(settings: JobSettings, *, flow: bool) -> list[Finding]:
 
 
 def _reserved(path: str) -> Finding:
-    return Finding(path, "(not shown)", "left alone", f"{path} is Clary's own.", f"Leave {path} out.")
+    return Finding(path, "(not shown)", "left alone", f"{path} is Clary's own.", requests.instead_of(path))
 
 
 def check(request: Mapping[str, Any], settings: JobSettings, code: JobCode) -> list[Finding]:

@@ -23,7 +23,8 @@ KINDS: Mapping[str, str] = {
     "expire_credentials": "answer a request with the service's expired-token error",
     "short_credentials": "let the keys that a job's container is given live `seconds` only",
     "quota": "refuse a create with ResourceLimitExceeded",
-    "capacity": "let a job fail with CapacityError, as when there are no machines",
+    "capacity": "let a job fail with CapacityError, as when there are no machines of `instance_type`; "
+    "a job that lists further types takes the next",
     "insufficient_capacity": "let a job wait `seconds` for machines first",
     "spot_interruption": "interrupt a spot job `seconds` after its container started",
     "internal_error": "let a job fail with InternalServerError once",
@@ -38,7 +39,7 @@ class Fault:
     """One planned fault.
 
     ``operation`` and ``match`` are shell patterns for the API operation and for the object key or job name.
-    ``options`` are the kind's own (``status``, ``seconds``).
+    ``options`` are the kind's own (``status``, ``seconds``, ``instance_type``, which is a shell pattern too).
     """
 
     id: int
@@ -49,13 +50,14 @@ class Fault:
     taken: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def meets(self, kind: str, operation: str, name: str) -> bool:
-        """Return whether this fault is of that kind and meant for that operation and name."""
+    def meets(self, kind: str, operation: str, name: str, instance_type: str) -> bool:
+        """Return whether this fault is of that kind and meant for that operation, name and instance type."""
         return (
             self.kind == kind
             and self.left > 0
             and fnmatch.fnmatchcase(operation, self.operation)
             and fnmatch.fnmatchcase(name, self.match)
+            and fnmatch.fnmatchcase(instance_type, self.options.get("instance_type", "*"))
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,13 +93,15 @@ class Faults:
             self._faults.append(fault)
             return fault
 
-    def take(self, kind: str, *, operation: str = "", name: str = "") -> Mapping[str, Any] | None:
+    def take(
+        self, kind: str, *, operation: str = "", name: str = "", instance_type: str = ""
+    ) -> Mapping[str, Any] | None:
         """Use up one matching fault and return its options, or None when none is planned."""
         if not self._faults:
             return None
         with self._lock:
             for fault in self._faults:
-                if fault.meets(kind, operation, name):
+                if fault.meets(kind, operation, name, instance_type):
                     fault.left -= 1
                     fault.taken += 1
                     return dict(fault.options)
@@ -116,8 +120,12 @@ class Faults:
 
 def _check_options(options: Mapping[str, Any]) -> None:
     for name, value in options.items():
-        if name not in ("status", "seconds"):
-            raise ValueError(f"A fault has no option {name!r}; known are seconds and status.")
+        if name not in ("status", "seconds", "instance_type"):
+            raise ValueError(f"A fault has no option {name!r}; known are seconds, status and instance_type.")
+        if name == "instance_type":
+            if not isinstance(value, str):
+                raise ValueError(f"A fault's instance_type is text such as 'ml.g5.*', not {value!r}.")
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ValueError(f"A fault's {name} is a number that is not negative, not {value!r}.")
     if options.get("status", 500) not in (500, 503):

@@ -131,11 +131,11 @@ class Quotas:
 
     def _running(self, kind: JobKind, account: str, region: str) -> list[Mapping[str, Any]]:
         rows = self._db.rows(
-            "SELECT request FROM jobs WHERE kind=? AND account=? AND region=?"
+            "SELECT request, describe FROM jobs WHERE kind=? AND account=? AND region=?"
             " AND status NOT IN ('Completed','Failed','Stopped')",
             (kind.value, account, region),
         )
-        return [json.loads(row["request"]) for row in rows]
+        return [{**json.loads(row["request"]), **json.loads(row["describe"])} for row in rows]
 
     @staticmethod
     def _refuse_over(name: str, limit: float, taken: int, delta: int) -> None:

@@ -75,7 +75,7 @@ def test_an_unchanged_project_costs_five_requests_in_three_round_trips(stack: St
         "",
     ]
     assert effects[1] == "SageMaker.CreateTrainingJob"
-    assert observer.of("note") == []
+    assert observer.of("note") == ["Time limit 1 hour (max_runtime_in_seconds sets it)."]
 
 
 def test_what_is_gone_from_the_bucket_is_uploaded_again(stack: Stack, sandbox: testing.Sandbox, keys: Keys) -> None:
@@ -107,11 +107,11 @@ def test_a_large_input_travels_as_an_object(stack: Stack, keys: Keys) -> None:
         ({}, {"valeu": 1}, "flow.unknown_input"),
         ({"image": None}, {"value": "x"}, "submit.no_image"),
         ({"execution_role": None}, {"value": "x"}, "sagemaker.no_role"),
-        ({"execution_role": "somebody"}, {"value": "x"}, "sagemaker.invalid_request"),
-        ({"settings": {"instance_type": "large"}}, {"value": "x"}, "sagemaker.invalid_request"),
+        ({"execution_role": "somebody"}, {"value": "x"}, "settings.invalid"),
+        ({"settings": {"instance_type": "large"}}, {"value": "x"}, "settings.invalid"),
         ({"settings": {"instance_tpye": "ml.m5.xlarge"}}, {"value": "x"}, "settings.invalid"),
         ({"settings": {"enable_network_isolation": True}}, {"value": "x"}, "settings.invalid"),
-        ({"settings": {"environment": {"X": "y" * 600}}}, {"value": "x"}, "sagemaker.invalid_request"),
+        ({"settings": {"environment": {"X": "y" * 600}}}, {"value": "x"}, "settings.invalid"),
         ({"artifact_store": "s3://no-such-bucket-here/x"}, {"value": "x" * 200_000}, "stack.bucket_not_found"),
         ({"execution_role": "arn:aws:iam::123456789012:role/nobody"}, {"value": "x"}, "stack.role_not_found"),
         ({"endpoint_url": "http://127.0.0.1:9"}, {"value": "x"}, "aws.unreachable"),
@@ -293,4 +293,4 @@ def test_errors_of_settings_name_the_field(stack: Stack) -> None:
             service.load_target("flows.py:squares"), {}, _changed(stack, settings={"volume_size_in_gb": "many"})
         )
 
-    assert caught.value.field == "volume_size_in_gb"
+    assert caught.value.field == "settings.volume_size_in_gb"
