@@ -79,7 +79,10 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group whose commands may be ``Lazy``; a misspelt command gets the nearest right one."""
+    """A group whose commands may be ``Lazy``; a misspelt command gets the nearest right one.
+
+    Those of ``lazy_hidden`` are in no list: they are there for those who type them out of habit.
+    """
 
     command_class = Command
 
@@ -88,6 +91,7 @@ class Group(click.Group):
         *args: Any,
         lazy: Mapping[str, Lazy] | None = None,
         lazy_after: Mapping[str, Lazy] | None = None,
+        lazy_hidden: Mapping[str, Lazy] | None = None,
         aliases: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -95,6 +99,7 @@ class Group(click.Group):
         super().__init__(*args, **kwargs)
         self.lazy = {**(lazy or {}), **(lazy_after or {})}
         self._after = list(lazy_after or {})
+        self._hidden = dict(lazy_hidden or {})
         self.aliases = dict(aliases or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's signature
@@ -105,9 +110,10 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing it if it is lazy."""
         name = self.aliases.get(cmd_name, cmd_name)
-        if name not in self.lazy:
+        lazy = self.lazy.get(name) or self._hidden.get(name)
+        if lazy is None:
             return super().get_command(ctx, name)
-        module, _, attribute = self.lazy[name].target.partition(":")
+        module, _, attribute = lazy.target.partition(":")
         return cast("click.Command", getattr(import_module(module), attribute))
 
     def resolve_command(

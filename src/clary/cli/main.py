@@ -19,12 +19,40 @@ GROUPS = {
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
+    "orchestrator": Lazy("clary.cli.component:orchestrator", "Register orchestrators: where runs happen."),
+    "artifact-store": Lazy(
+        "clary.cli.component:artifact_store", "Register artifact stores: where runs and values are kept."
+    ),
+    "container-registry": Lazy(
+        "clary.cli.component:container_registry", "Register container registries: where images are pushed."
+    ),
+    "image-builder": Lazy("clary.cli.component:image_builder", "Register image builders: how images are made."),
+    "secrets-manager": Lazy(
+        "clary.cli.component:secrets_manager", "Register secrets managers: where secrets are kept."
+    ),
     "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),
     "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
     "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
     "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
 }
 """Every command of the root: the summaries are here so that the root's help imports none of them."""
+
+OTHER_KINDS = (
+    "alerter",
+    "annotator",
+    "data-validator",
+    "deployer",
+    "experiment-tracker",
+    "feature-store",
+    "log-store",
+    "model-deployer",
+    "model-registry",
+    "service-connector",
+    "step-operator",
+)
+"""Components of other tools: they are refused with what to do instead (``component_elsewhere``), and in no list."""
+_HIDDEN = {name: Lazy("clary.cli.component_elsewhere:other_kind", "Not here.") for name in OTHER_KINDS}
+_HIDDEN["integration"] = Lazy("clary.cli.component_elsewhere:integration", "Not here.")
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -37,7 +65,12 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
     "clary",
     cls=Group,
     lazy=GROUPS,
-    aliases={"executions": "runs", "secret": "secrets"},
+    lazy_hidden=_HIDDEN,
+    aliases={
+        "executions": "runs",
+        "secret": "secrets",
+        **{name.replace("-", "_"): name for name in (*GROUPS, *OTHER_KINDS) if "-" in name},
+    },
     epilog="`clary COMMAND --help` shows a command. Every command takes `-o json`.",
 )
 @click.option(

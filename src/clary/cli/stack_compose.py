@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from clary.cli import output, stack_text
+from clary.cli.commands import Command
 from clary.cli.output import say
 from clary.cli.stack import show_created
 from clary.cli.stack_options import ComposeCommand, component_options, extra_option, verify
@@ -95,7 +96,7 @@ def remove_component(name: str, **removed: bool) -> None:
     _show_updated(changes.update(name, removed=kinds))
 
 
-@click.command("rename")
+@click.command("rename", cls=Command)
 @click.argument("name")
 @click.argument("new_name")
 def rename(name: str, new_name: str) -> None:
@@ -104,7 +105,7 @@ def rename(name: str, new_name: str) -> None:
     output.item(stack_text.identity(entry), lambda: say(f"Renamed stack: {name} → {entry.stack.name}"))
 
 
-@click.command("copy")
+@click.command("copy", cls=Command)
 @click.argument("source")
 @click.argument("target")
 def copy(source: str, target: str) -> None:
@@ -130,7 +131,8 @@ def _take_addresses(given: Mapping[str, str | None], options: dict[str, dict[str
 
 
 def _path(path: str) -> tuple[str, str]:
-    kind, dot, option = path.replace("-", "_").partition(".")
+    kind, dot, option = path.partition(".")
+    kind = kind.replace("-", "_")
     if kind not in KINDS or not dot or not option:
         raise UsageError(
             "stack.bad_extra",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from clary.cli.commands import Command
 from clary.errors import UsageError
 
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-@click.command("connect", context_settings=_ANYTHING)
+@click.command("connect", cls=Command, context_settings=_ANYTHING)
 def connect() -> None:
     """Not here: credentials are part of the stack."""
     raise UsageError(
@@ -19,7 +20,7 @@ def connect() -> None:
     )
 
 
-@click.command("deploy", context_settings=_ANYTHING)
+@click.command("deploy", cls=Command, context_settings=_ANYTHING)
 def deploy() -> None:
     """Not here: see `clary bootstrap`."""
     raise UsageError(
@@ -29,7 +30,7 @@ def deploy() -> None:
     )
 
 
-@click.command("register-secrets", context_settings=_ANYTHING)
+@click.command("register-secrets", cls=Command, context_settings=_ANYTHING)
 def register_secrets() -> None:
     """Not here: see `clary secrets`."""
     raise UsageError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from clary.cli import output, stack_text
+from clary.cli.commands import Command
 from clary.cli.output import say
 from clary.cli.stack import show_created
 from clary.cli.stack_options import ComposeCommand, verify
@@ -18,7 +19,7 @@ from clary.stacks.draft import read_file, wish
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("name", required=False)
 @click.argument("file", required=False, type=_FILE)
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
@@ -40,7 +41,7 @@ def export(name: str | None, file: Path | None, overwrite: bool) -> None:
     output.item(item, lambda: say(f"Exported stack: {entry.stack.name} → {file}"))
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("name")
 @click.option("-f", "--filename", "file", type=_FILE, help="Default: NAME.yaml.")
 @click.option("--ignore-version-mismatch", is_flag=True, hidden=True, expose_value=False)
@@ -52,7 +53,7 @@ def import_(name: str, file: Path | None, no_verify: bool) -> None:
     show_created(created)
 
 
-@click.command("diff")
+@click.command("diff", cls=Command)
 @click.argument("left")
 @click.argument("right")
 def diff(left: str, right: str) -> None:

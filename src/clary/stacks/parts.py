@@ -43,7 +43,11 @@ def register(
 def listing(kind: str, *, database: Database | None = None) -> list[Part]:
     """Return all components of a kind, by name."""
     with (database or local()).reading() as connection:
-        return [_part(connection, one) for one in entries.components(connection, kind)]
+        users: dict[str | None, list[str]] = {}
+        for entry in entries.every(connection):
+            for part in entry.components:
+                users.setdefault(part.id, []).append(entry.stack.name)
+        return [Part(one, tuple(users.get(one.id, ()))) for one in entries.components(connection, kind)]
 
 
 def find(kind: str, name: str, *, database: Database | None = None) -> Part:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, NotFoundError, nearest
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "clary.flavors"
 """The group of entry points."""
@@ -132,9 +135,22 @@ class Flavor:
         options = {**named, **rest}
         return options, found if found or not whole else self.problems(options)
 
+    def own_name(self, spelling: str) -> str:
+        """Return an option's own name for any spelling of it; a name that is no option's is returned with ``_``."""
+        plain = spelling.replace("-", "_")
+        return self._names().get(plain, plain)
+
+    def knows(self, spelling: str) -> bool:
+        """Tell whether a name means something to this flavor, if only to be refused with what to do instead."""
+        plain = spelling.replace("-", "_")
+        return plain in self._names() or plain in self.known() or plain in self.refused
+
+    def _names(self) -> dict[str, str]:
+        return {spelling: option.name for option in self.options for spelling in (option.name, *option.aliases)}
+
     def _named(self, given: Values) -> tuple[dict[str, Any], dict[str, Any], list[Problem]]:
         """Return our own options by name, those that are for ``rest``, and what is wrong with the names."""
-        names = {spelling: option.name for option in self.options for spelling in (option.name, *option.aliases)}
+        names = self._names()
         others = set(self.known())
         named: dict[str, Any] = {}
         rest: dict[str, Any] = {}
@@ -156,13 +172,11 @@ class Flavor:
             return Problem(name, "has no meaning here", self.refused[name])
         meant = nearest(name, known)
         some = ", ".join(option.name for option in self.options) or "none"
-        hint = (
-            f"Did you mean {meant!r}?" if meant else f"`clary {KINDS[self.kind].command} flavor describe {self.name}` "
-        )
+        describe = f"`clary {KINDS[self.kind].command} flavor describe {self.name}`"
         return Problem(
             name,
             f"is no option of the {self.name} {title_of(self.kind)}",
-            hint if meant else f"{hint}shows its options, such as: {some}.",
+            f"Did you mean {meant!r}?" if meant else f"{describe} shows its options, such as: {some}.",
         )
 
 
@@ -172,10 +186,27 @@ def title_of(kind: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _offered() -> Mapping[str, Any]:
+def _offered() -> Mapping[str, list[EntryPoint]]:
     from importlib.metadata import entry_points
 
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+def _entries(kind: str, name: str) -> list[EntryPoint]:
+    found = _offered().get(f"{kind}.{name}")
+    if found is None:
+        known = names(kind)
+        meant = nearest(name, known)
+        raise NotFoundError(
+            "flavor.not_found",
+            f"There is no flavor {name!r} of {with_article(kind)}.",
+            next_step=f"Did you mean {meant!r}?" if meant else f"There are: {', '.join(known)}.",
+            field="flavor",
+        )
+    return found
 
 
 def names(kind: str) -> list[str]:
@@ -187,18 +218,11 @@ def find(kind: str, name: str) -> Flavor:
     """Return an installed flavor; it is imported now.
 
     Raises NotFoundError ``flavor.not_found`` with the nearest one, ConfigError ``flavor.broken`` for an entry point
-    that cannot be loaded or gives something else.
+    that cannot be loaded or gives something else, and for a name that several packages offer.
     """
-    entry = _offered().get(f"{kind}.{name}")
-    if entry is None:
-        known = names(kind)
-        meant = nearest(name, known)
-        raise NotFoundError(
-            "flavor.not_found",
-            f"There is no flavor {name!r} of {with_article(kind)}.",
-            next_step=f"Did you mean {meant!r}?" if meant else f"There are: {', '.join(known)}.",
-            field="flavor",
-        )
+    entry, *others = _entries(kind, name)
+    if others:
+        raise broken(entry.name, f"several packages offer it, {package_of(kind, name)}")
     try:
         found = entry.load()
     except Exception as error:
@@ -209,10 +233,12 @@ def find(kind: str, name: str) -> Flavor:
 
 
 def package_of(kind: str, name: str) -> str:
-    """Return the package that offers a flavor, as a requirement: ``clary==1.0``. Raises as ``find``."""
-    find(kind, name)
-    package = _offered()[f"{kind}.{name}"].dist
-    return f"{package.name}=={package.version}"
+    """Return the package that offers a flavor, as a requirement: ``clary==1.0``; the flavor is not imported.
+
+    Raises NotFoundError ``flavor.not_found``.
+    """
+    packages = (entry.dist for entry in _entries(kind, name))
+    return ", ".join(f"{one.name}=={one.version}" for one in packages if one is not None)
 
 
 def with_article(kind: str) -> str:
