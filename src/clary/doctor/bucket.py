@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from clary.doctor.findings import Check, Finding, failed, from_error, ok, unchecked
 from clary.errors import ClaryError, PermissionDeniedError
 from clary.ids import new_id
+from clary.sagemaker.statements import WRITE_TESTS
 from clary.stacks.forms import bucket_of
 from clary.stacks.verify import Unseen, look_at_bucket
 
 if TYPE_CHECKING:
     from clary.doctor.subject import Subject
 
-FOLDER = "doctor"
-"""Where the objects of the write test lie, under the artifact store's root."""
 _BODY = b"Written by `clary doctor`, which takes it away again. It may be deleted.\n"
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
@@ -32,7 +31,7 @@ def _writable(subject: Subject) -> Finding:
     """Write as the log of a run is written: only where nothing is yet. Not being allowed to write is a failure here."""
     bucket = bucket_of(subject.stack.artifact_store)
     prefix = subject.stack.artifact_store.removeprefix(f"s3://{bucket}").strip("/")
-    where = {"Bucket": bucket, "Key": "/".join(part for part in (prefix, FOLDER, new_id().lower()) if part)}
+    where = {"Bucket": bucket, "Key": "/".join(part for part in (prefix, WRITE_TESTS, new_id().lower()) if part)}
     url = f"s3://{bucket}/{where['Key']}"
     try:
         with subject.aws.call("s3:PutObject", resource=url) as s3:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from clary.doctor.findings import Check, Finding, failed, ok, warning
@@ -25,7 +23,7 @@ _RENEWED = frozenset(
 
 def _identity(subject: Subject) -> Finding:
     caller = subject.caller()
-    source = subject.aws.credentials().method
+    source = subject.aws.credentials().source
     account = subject.role.split(":")[4]
     told = f"{caller.arn}, account {caller.account} (credentials from {source})"
     if caller.account != account:
@@ -72,26 +70,25 @@ def _clock(subject: Subject) -> Finding:
 
 def _credentials_life(subject: Subject) -> Finding:
     """Jobs have credentials of their own; the caller's are needed to follow, stop and resume."""
-    method = subject.aws.credentials().method
-    if method in _RENEWED:
-        return ok(f"renewed by themselves ({method})")
-    if subject.aws.keys().token is None:
+    credentials = subject.aws.credentials()
+    if credentials.source in _RENEWED:
+        return ok(f"renewed by themselves ({credentials.source})")
+    if credentials.token is None:
         return ok("long-lived keys")
-    ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION") if method == "env" else None
-    if ends is None:
+    longest = int(subject.settings().max_runtime_in_seconds)
+    too_short = credentials.ends_within(longest)
+    if too_short is None:
         return warning(
             "Temporary credentials; nothing says when they expire.",
             "Set AWS_CREDENTIAL_EXPIRATION beside the keys, or use a source that renews itself (`aws sso login`, a "
             "profile with role_arn).",
         )
-    left = (datetime.fromisoformat(ends) - datetime.now(UTC)).total_seconds()
-    longest = int(subject.settings().max_runtime_in_seconds)
-    if left < longest:
+    if too_short:
         return warning(
-            f"The credentials expire in {left / 60:.0f} minutes; a run may take {longest / 60:.0f}.",
+            f"The credentials expire sooner than a run may take ({longest / 60:.0f} minutes).",
             "Renew them before a long run. A run goes on without them; following and stopping it needs new ones.",
         )
-    return ok(f"good for {left / 60:.0f} minutes")
+    return ok(f"good for longer than a run may take ({longest / 60:.0f} minutes)")
 
 
 def _settings(subject: Subject) -> Finding:

@@ -61,7 +61,7 @@ def _judged(ways: Mapping[str, str | None], tables: Sequence[Any], vpc: str, ser
 def _way(table: Mapping[str, Any], endpoints: Iterable[Mapping[str, Any]]) -> str | None:
     """Return what leads from a route table to S3, the best first; None when nothing does."""
     for endpoint in endpoints:
-        if endpoint["VpcEndpointType"] == "Interface" and endpoint.get("PrivateDnsEnabled"):
+        if endpoint.get("VpcEndpointType") == "Interface" and endpoint.get("PrivateDnsEnabled"):
             return str(endpoint["VpcEndpointId"])
         if table.get("RouteTableId") in endpoint.get("RouteTableIds", ()):
             return str(endpoint["VpcEndpointId"])

@@ -97,7 +97,7 @@ def _missing(subject: Subject, place: Reference) -> Finding:
     fix = f"aws ecr create-repository --repository-name {place.repository} --region {place.region}"
     may_create = permissions.granting("builder", subject.scope(), "ecr:CreateRepository")
     verdict = simulation.ask_for_caller(subject, [may_create] if may_create else [])
-    if verdict.unknown or verdict.denied or verdict.unclear:
+    if verdict.unknown or verdict.denied:
         return failed(told, fix)
     return warning(f"{told} These credentials may make it.", fix)
 

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from clary.doctor.simulation import Verdict
     from clary.doctor.subject import Subject
 
-_HELPFUL = frozenset({"PublishJobMetrics", "LookAtExecutionRole", "KeepSecrets", "ListSecrets"})
-"""Statements (by Sid) without which runs work all the same."""
-
 
 def _role_rights(subject: Subject) -> Finding:
     statements = permissions.policy("execution", subject.scope())["Statement"]
@@ -33,9 +30,9 @@ def _role_rights(subject: Subject) -> Finding:
 
 
 def _caller_rights(subject: Subject) -> Finding:
-    """PassRole is left out: it has a check of its own."""
+    """Leave out PassRole and the looks: each has a check of its own, which says what it could not look at."""
     statements = permissions.policy("submitter", subject.scope())["Statement"]
-    rest = [statement for statement in statements if statement["Sid"] != "PassExecutionRole"]
+    rest = [one for one in statements if one["Sid"] != "PassExecutionRole" and not permissions.optional(one)]
     arn = subject.caller().arn
     return _told(simulation.ask_for_caller(subject, rest), arn, arn)
 
@@ -45,10 +42,8 @@ def _told(verdict: Verdict, who: str, whose: str) -> Finding:
         return unchecked(verdict.unknown, verdict.permission)
     actions = sorted({action for statement in verdict.denied for action in statement["Action"]})
     if actions:
-        say = failed if any(statement["Sid"] not in _HELPFUL for statement in verdict.denied) else warning
+        say = failed if any(not permissions.optional(statement) for statement in verdict.denied) else warning
         return say(f"{who} may not: {', '.join(actions)}.", f"Add to a policy of {whose}:", verdict.denied)
-    if verdict.unclear:
-        return unchecked(f"{who} may do these only under conditions: {', '.join(verdict.unclear)}.")
     return ok(f"{who} may do all that runs need")
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clary.doctor.runner import side_by_side
-from clary.errors import ClaryError, NotFoundError, PermissionDeniedError
+from clary.errors import ClaryError
 from clary.sagemaker.logs import TRAINING_GROUP
 
 if TYPE_CHECKING:
@@ -37,28 +37,26 @@ class Verdict:
     """Why it could not be known, where it could not."""
     permission: str | None = None
     """The missing permission, where that is why."""
-    unclear: Sequence[str] = field(default=())
-    """Actions that hang on conditions which only a real request fulfils, such as the address it comes from."""
 
 
 def ask(subject: Subject, principal: str, statements: Sequence[Statement]) -> Verdict:
-    """Ask whether an IAM user or role, by its ARN, may do all that the statements allow."""
+    """Ask whether an IAM user or role, by its ARN, may do all that the statements allow.
+
+    What hangs on conditions that only a real request fulfils, such as the address it comes from, is not known.
+    """
     try:
         answers = side_by_side([partial(_simulate, subject, principal, statement) for statement in statements])
-    except PermissionDeniedError as error:
-        if error.code != "aws.access_denied":
-            raise
-        return Verdict(
-            unknown=f"IAM may not be asked what {principal} may do ({SIMULATE} is missing).", permission=SIMULATE
-        )
-    except NotFoundError:
-        return Verdict(unknown=f"IAM does not know {principal} as a user or role whose policies could be asked for.")
-    denied, unclear = [], set()
-    for statement, (refused, open_) in zip(statements, answers, strict=True):
-        unclear |= open_
-        if refused:
-            denied.append({**statement, "Action": sorted(refused)})
-    return Verdict(denied=denied, unclear=sorted(unclear))
+    except ClaryError as error:
+        return Verdict(unknown=error.summary, permission=SIMULATE if error.code == "aws.access_denied" else None)
+    denied = [
+        {**statement, "Action": sorted(refused)}
+        for statement, (refused, _) in zip(statements, answers, strict=True)
+        if refused
+    ]
+    open_ = sorted({action for _, unclear in answers for action in unclear})
+    if open_ and not denied:
+        return Verdict(unknown=f"Only a real request can tell whether {principal} may: {', '.join(open_)}.")
+    return Verdict(denied)
 
 
 def ask_for_caller(subject: Subject, statements: Sequence[Statement]) -> Verdict:
@@ -115,9 +113,15 @@ def _context(condition: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
         {
             "ContextKeyName": key,
             "ContextKeyValues": [_concrete(value) for value in ([wanted] if isinstance(wanted, str) else wanted)],
-            "ContextKeyType": "boolean" if operator == "Bool" else "string",
+            "ContextKeyType": _type(operator),
         }
         for operator, keys in condition.items()
         if not operator.endswith("IfExists")
         for key, wanted in keys.items()
     ]
+
+
+def _type(operator: str) -> str:
+    if operator == "Bool":
+        return "boolean"
+    return "stringList" if operator.startswith(("ForAnyValue:", "ForAllValues:")) else "string"

@@ -36,8 +36,11 @@ _SHARED = 1.0
 _CLI_CACHE = Path("~/.aws/cli/cache")
 """Where the AWS CLI keeps the keys of roles that asked for a code; as botocore's documentation of it proposes."""
 _VENDOR = Path("/sys/class/dmi/id/sys_vendor")
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-"""Codes by which services tell that session keys are past their end."""
+_STALE = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"}
+    | {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"}
+)
+"""Codes by which services tell that keys are past their end, or not known: taken away, as in a rotation."""
 
 
 class Role(NamedTuple):
@@ -51,8 +54,8 @@ class Renewable(Credentials):  # type: ignore[misc]  # botocore has no types
     """Credentials for botocore that can also be looked for anew, for every client that signs with them.
 
     Where botocore knows when keys end, it renews them itself. The rest is here: keys whose end nobody told (a session
-    in the environment, a profile that another program rewrites), and keys that a service calls expired before their
-    time (a clock that is wrong, a session that was revoked).
+    in the environment, a profile that another program rewrites), and keys that a service does not take any more before
+    their time (a clock that is wrong, a session that was revoked, a key that was rotated).
     """
 
     method = "clary"
@@ -80,6 +83,16 @@ class Renewable(Credentials):  # type: ignore[misc]  # botocore has no types
             return self._current().get_frozen_credentials()
         except RuntimeError as error:  # botocore's word for a source that gives keys past their end
             raise CredentialRetrievalError(provider=current.method, error_msg=str(error)) from error
+
+    @property
+    def source(self) -> str:
+        """botocore's name for where they were found: ``env``, ``sso``, ``assume-role`` …"""
+        return str(self._current().method)
+
+    def ends_within(self, seconds: float) -> bool | None:
+        """Tell whether these keys end within that time; None where nothing tells when they end."""
+        told = getattr(self._current(), "refresh_needed", None)  # only botocore's refreshable ones know
+        return None if told is None else bool(told(refresh_in=seconds))
 
     def renew(self) -> None:
         """Look for the credentials anew, from the files, variables and services on."""
@@ -222,15 +235,15 @@ def session_name() -> str:
     return re.sub(r"[^\w+=,.@-]", "-", f"clary-{user}", flags=re.ASCII)[:64]
 
 
-def renew_on_expiry(credentials: Renewable) -> Callable[..., int | None]:
-    """Return a handler for botocore's ``needs-retry`` that meets the first expired answer to a call with new keys."""
+def renew_when_stale(credentials: Renewable) -> Callable[..., int | None]:
+    """Return a handler for botocore's ``needs-retry`` that meets stale keys with new ones, once a call."""
 
     def judge(*, response: Any = None, request_dict: dict[str, Any], **_: Any) -> int | None:
         code = response[1].get("Error", {}).get("Code") if response is not None else None
         # The answer to a HEAD has no body, and so no reason.
-        expired = code in _EXPIRED or (code == "400" and request_dict["method"] == "HEAD")
+        stale = code in _STALE or (code == "400" and request_dict["method"] == "HEAD")
         context = request_dict["context"]
-        if not expired or context.get("clary_renewed"):
+        if not stale or context.get("clary_renewed"):
             return None
         context["clary_renewed"] = True
         credentials.renew()

@@ -167,7 +167,8 @@ _TABLE: dict[str, _Said] = {
         "{resource} exists already or is in use ({action}): {words}",
         "Use another name, or look at what is there.",
     ),
-    "ResourceNotFound ResourceNotFoundException NotFoundException NoSuchKey NoSuchEntity 404": _NOT_FOUND,
+    "ResourceNotFound ResourceNotFoundException NotFoundException NoSuchKey NoSuchEntity "
+    "RepositoryNotFoundException 404": _NOT_FOUND,
     "NoSuchBucket": _Said(
         NotFoundError,
         "aws.bucket_not_found",
