@@ -61,7 +61,7 @@ class Credentials(Protocol):
         """Return ``access_key_id``, ``secret_access_key``, ``token`` and ``expires_at`` (a datetime, or None)."""
 
     def renew(self) -> None:
-        """Look for keys anew, since S3 called these expired."""
+        """Look for keys anew, since S3 does not take these any more."""
 
 
 def open_store(

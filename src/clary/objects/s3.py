@@ -29,6 +29,9 @@ _ABSENT: Any = object()
 _NO_BUCKET = "NoSuchBucket"
 _NOT_GIVEN = "External AWS credential provider"
 """How the client's error begins when the provider raised one."""
+_EXPIRED = frozenset({"ExpiredToken", "TokenRefreshRequired"})
+_UNKNOWN = frozenset({"InvalidAccessKeyId"})
+"""S3's codes for keys that are past their end, and for keys that were taken away, as in a rotation."""
 _CREDENTIALS_HOST = "169.254.170.2"
 """Where a container's role is asked for; must never go through a proxy."""
 
@@ -192,7 +195,7 @@ class S3Store:
     def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
         """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error.
 
-        An answer that the credentials have expired is met once with new ones.
+        An answer that the keys have expired, or are not known any more, is met once with new ones.
         """
         from obstore import exceptions
 
@@ -200,7 +203,7 @@ class S3Store:
         try:
             return self._answer(action, key, call)
         except exceptions.BaseError as error:
-            if not _expired(str(error)):
+            if _code(str(error)) not in _EXPIRED | _UNKNOWN:
                 raise self._told(action, key, error) from error
         self._renew(client)
         try:
@@ -229,8 +232,8 @@ class S3Store:
             return self._not_given
         if _NO_BUCKET in text:  # a listing says so in a general error
             return self._no_bucket()
-        if _expired(text):
-            return _expired_credentials(action, self.url(key), in_job=self._credentials is None)
+        if _code(text) in _EXPIRED | _UNKNOWN:
+            return _stale(action, self.url(key), expired=_code(text) in _EXPIRED, in_job=self._credentials is None)
         refused = isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError)
         if refused or _status(text) in (401, 403):  # a listing says so in a general error, too
             return _denied(action, self.url(key))
@@ -246,7 +249,7 @@ class S3Store:
             raise
 
     def _renew(self, used: Any) -> None:
-        """Let the next request sign with new credentials; ``used`` is the client that was told of expired ones."""
+        """Let the next request sign with new credentials; ``used`` is the client whose keys were not taken."""
         with self._renewing:
             if self._s3 is not used:
                 return  # another thread was quicker
@@ -264,21 +267,16 @@ class S3Store:
         )
 
 
-def _expired(text: str) -> bool:
-    return any(mark in text for mark in ("<Code>ExpiredToken</Code>", "<Code>TokenRefreshRequired</Code>"))
-
-
-def _expired_credentials(action: str, url: str, *, in_job: bool) -> ClaryError:
+def _stale(action: str, url: str, *, expired: bool, in_job: bool) -> ClaryError:
     if in_job:
         step, retry = "Run it again: the role's credentials are asked for anew in every attempt.", Retry.LATER
     else:
         step, retry = "Renew the credentials and run the command again.", Retry.NO
-    return PermissionDeniedError(
-        "aws.expired_credentials",
-        f"The AWS credentials have expired (s3:{action} on {url}).",
-        next_step=step,
-        retry=retry,
-    )
+    if expired:
+        code, summary = "aws.expired_credentials", "The AWS credentials have expired"
+    else:
+        code, summary = "aws.invalid_credentials", "S3 does not know the access key"
+    return PermissionDeniedError(code, f"{summary} (s3:{action} on {url}).", next_step=step, retry=retry)
 
 
 def _denied(action: str, url: str) -> ClaryError:
@@ -308,6 +306,12 @@ def _failed(action: str, url: str, text: str) -> ClaryError:
         retry=Retry.LATER,
         details={"reason": text[:2000]},
     )
+
+
+def _code(text: str) -> str | None:
+    """Return the code of S3's answer in the client's message."""
+    found = re.search(r"<Code>(\w+)</Code>", text)
+    return found.group(1) if found else None
 
 
 def _status(text: str) -> int | None:

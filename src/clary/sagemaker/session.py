@@ -134,7 +134,7 @@ class Aws:
             return self._credentials().get_frozen_credentials()
 
     def renew(self) -> None:
-        """Look for the credentials anew, since a service called these expired. Raises what ``keys`` raises."""
+        """Look for the credentials anew, since a service does not take these any more. Raises what ``keys`` raises."""
         with self._errors("sts:*"):
             self._credentials().renew()
 
@@ -188,10 +188,10 @@ class Aws:
             return self._session
 
     def _make(self, service: str) -> Any:
-        from clary.sagemaker.chain import renew_on_expiry
+        from clary.sagemaker.chain import renew_when_stale
 
         client = self._boto3().client(service, **self._options(service))
-        client.meta.events.register_first("needs-retry", renew_on_expiry(self._credentials()))
+        client.meta.events.register_first("needs-retry", renew_when_stale(self._credentials()))
         return client
 
     def _options(self, service: str) -> dict[str, Any]:

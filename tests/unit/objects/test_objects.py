@@ -203,9 +203,11 @@ class _OnlyTakes(BaseHTTPRequestHandler):
     good = "third"
 
     def _answer(self) -> None:
-        good = f"Credential={self.good}/" in self.headers["Authorization"]
-        data = b"x" if good else b"<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>"
-        self.send_response(200 if good else 400)
+        key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+        status, code = (403, "InvalidAccessKeyId") if key == "rotated" else (400, "ExpiredToken")
+        status = 200 if key == self.good else status
+        data = b"x" if status == 200 else f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("ETag", '"e"')
         self.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
@@ -243,11 +245,15 @@ def test_expired_credentials_are_renewed_once_a_request(picky: str) -> None:
     ]
     for way in ways[:-1]:
         way(opened("second", "third"))
+    assert opened("rotated", "third").get("k") == b"x"
     for way in ways:
         store = opened("first", "second", "fourth")
         with pytest.raises(PermissionDeniedError) as caught:
             way(store)
         assert (caught.value.code, caught.value.retry) == ("aws.expired_credentials", Retry.NO)
+    with pytest.raises(PermissionDeniedError) as caught:
+        opened("rotated", "rotated").get("k")
+    assert caught.value.code == "aws.invalid_credentials"
 
 
 def test_credentials_that_cannot_be_had_are_told_as_they_were(picky: str) -> None:

@@ -156,8 +156,15 @@ def test_a_role_of_a_profile_that_is_refused(
 # -- keys that nobody said would end
 
 
-def test_an_expired_answer_leads_to_one_new_look_and_one_more_try(
-    scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("ExpiredTokenException", "aws.expired_credentials"),
+        ("UnrecognizedClientException", "aws.invalid_credentials"),  # a key that was rotated
+    ],
+)
+def test_an_answer_that_keys_are_stale_leads_to_one_new_look_and_one_more_try(
+    scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch, code: str, told: str
 ) -> None:
     monkeypatch.setattr(chain, "_SHARED", 0.0)
     place = Aws("eu-west-1", endpoint_url=scripted.url, credentials="aws-environment:MY_ID:MY_KEY")
@@ -166,16 +173,16 @@ def test_an_expired_answer_leads_to_one_new_look_and_one_more_try(
     place.keys()
     monkeypatch.setenv("MY_ID", "new")
     assert place.keys().access_key == "old"
-    scripted.answers("ListTags", refusal("ExpiredTokenException"), (200, {"Tags": []}))
+    scripted.answers("ListTags", refusal(code), (200, {"Tags": []}))
     with place.call("ListTags") as client:
         client.list_tags(ResourceArn="arn:aws:sagemaker:eu-west-1:123456789012:training-job/a")
     assert place.keys().access_key == "new"
     assert len(scripted.calls) == 2
 
-    scripted.answers("ListTags", refusal("ExpiredTokenException"))
+    scripted.answers("ListTags", refusal(code))
     with pytest.raises(PermissionDeniedError) as caught, place.call("ListTags") as client:
         client.list_tags(ResourceArn="arn:aws:sagemaker:eu-west-1:123456789012:training-job/a")
-    assert caught.value.code == "aws.expired_credentials"
+    assert caught.value.code == told
     assert len(scripted.calls) == 4
     place.close()
 
