@@ -77,9 +77,9 @@ def test_what_is_made_carries_a_flow_and_is_taken_away_when_it_is_empty(
     assert created.code == 0, created.err
     assert stacks.resolve().scheduler_role == item["roles"]["scheduler"]
     Path("doubling.py").write_text(FLOW)
-    ran = machine("run", "doubling.py:doubled", "-o", "json")
-    assert ran.code == 0, ran.err
-    assert json.loads(ran.out.splitlines()[-1])["item"]["status"] == "completed"
+    assert machine("run", "doubling.py:doubled").code == 0
+    shown = machine("runs", "show", "latest", "-o", "json").json["item"]
+    assert shown["status"] == "completed"
 
     full = bootstrap("--name", "one", "--destroy", "--yes", "-o", "json")
     assert full.error["code"] == "bootstrap.not_empty"
