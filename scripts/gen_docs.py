@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: the command line and the settings.
+"""Write the reference pages that are made from the code: the command line, the settings, and those of a job.
 
 ``python scripts/gen_docs.py`` writes them, ``--check`` only tells (exit code 1) which are not current.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import job_settings_page
 
 from clary import config
 from clary.cli.main import root
@@ -85,7 +86,11 @@ def table(headers: tuple[str, str], rows: dict[str, str]) -> str:
     return "\n".join(lines + [f"| `{name}` | {meaning} |" for name, meaning in rows.items()])
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": commands, "settings.md": settings}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": commands,
+    "settings.md": settings,
+    "job-settings.md": lambda: job_settings_page.page(MADE),
+}
 
 
 def main(*, check: bool) -> int:

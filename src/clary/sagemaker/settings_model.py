@@ -96,7 +96,8 @@ class JobSettings:
     checkpoint_local_path: str | None = None
     """Folder in the container. Default: `/opt/ml/checkpoints`."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables, up to 100 of 512 characters. Anybody who may describe the job reads them: no secrets."""
+    """Environment variables, up to 100 of 512 characters. Anybody who may describe the job reads them: secrets go in as
+    `{{secrets.NAME.KEY}}`."""
     metric_definitions: Mapping[str, str] = field(default_factory=dict)
     """Name of a metric to the regular expression whose first group, in a line of the log, is its value; up to 40."""
     registry_access: Literal["Platform", "Vpc"] | None = None
