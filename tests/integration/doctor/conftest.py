@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
@@ -15,15 +16,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from clary import testing
-from clary.doctor import service
+from clary.doctor import service, subject
 from clary.doctor.subject import Subject
 from clary.ids import new_id
+from clary.stacks.access import open_aws
 from clary.stacks.model import Stack
 
 if TYPE_CHECKING:
     from clary.doctor.findings import Finding, Report
+    from clary.sagemaker.session import Aws
 
 Headers = list[tuple[str, str]]
+_aws: dict[str, Aws] = {}
 _CHECKS = {check.name: check for check in (*service.AWS_CHECKS, *service.LOCAL_CHECKS)}
 
 
@@ -39,6 +43,21 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION", "CLARY_STACK"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def _shared_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let looks at the same endpoint with the same keys share boto3's clients, which take long to make."""
+    monkeypatch.setattr(subject, "open_aws", _opened)
+
+
+def _opened(stack: Stack) -> Aws:
+    keys = [os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION")]
+    place = [stack.region, stack.endpoint_url, stack.credentials]
+    known = json.dumps([*keys, *place])
+    if known not in _aws:
+        _aws[known] = open_aws(stack)
+    return _aws[known]
 
 
 @pytest.fixture
@@ -89,6 +108,17 @@ def make_role(sandbox: testing.Sandbox) -> Callable[..., str]:
         return str(made["Role"]["Arn"])
 
     return make
+
+
+@pytest.fixture
+def user(stack: Stack, sandbox: testing.Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Be an IAM user; return the ARN."""
+    iam, name = sandbox.client("iam"), f"user-{new_id().lower()}"
+    arn = iam.create_user(UserName=name)["User"]["Arn"]
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    return str(arn)
 
 
 class Bending:

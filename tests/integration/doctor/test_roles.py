@@ -120,17 +120,6 @@ def _asked(stack: Stack, check: str, decide: Callable[[str, str], str], **change
         return look(check, stack, endpoint_url=proxy.endpoint, **changes)
 
 
-@pytest.fixture
-def user(stack: Stack, sandbox: testing.Sandbox, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Be an IAM user; return the ARN."""
-    iam, name = sandbox.client("iam"), f"user-{new_id().lower()}"
-    arn = iam.create_user(UserName=name)["User"]["Arn"]
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    return str(arn)
-
-
 def test_passing_the_role_on_is_asked_for(stack: Stack, user: str) -> None:
     asked: list[tuple[str, str]] = []
 
