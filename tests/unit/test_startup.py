@@ -37,14 +37,21 @@ def test_start_up_is_a_small_multiple_of_a_bare_interpreter(tmp_path: Path) -> N
 
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(clary.__all__) == [
+        "Stack",
         "__version__",
         "as_completed",
         "checkpoint",
+        "configure",
+        "create_stack",
         "current_run",
+        "current_stack",
+        "delete_stack",
         "flow",
+        "list_stacks",
         "load",
         "log",
         "save",
+        "use_stack",
     ]
     page = PAGE.read_text()
     for name in clary.__all__:
