@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ __all__ = ["clary"]
 
 
 @pytest.fixture
-def kept(clary: CommandLine, stack: Stack) -> Iterator[Stack]:
+def kept(clary: CommandLine, stack: Stack) -> Stack:
     """The stack, stored as the sandbox's own are."""
     service.refresh(stack)
     return stack
