@@ -50,8 +50,16 @@ def validate(
     return _ordered([*named, *_judged(given, use=use, whole=whole, at=at)[1]])
 
 
-def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]], *, at: str = "settings", use: Use = Use.ANY) -> Resolved:
+def resolve(
+    layers: Sequence[tuple[str, Mapping[str, Any]]], *, at: str = "settings", use: Use = Use.ANY, whole: bool = True
+) -> Resolved:
     """Return the settings of named layers, the weakest first; each value knows its layer.
+
+    Args:
+        layers: (name, values); other tools' names are understood.
+        at: the beginning of the findings' paths.
+        use: what will run with them.
+        whole: whether these are all layers; to show a stack by itself, for instance, they are not.
 
     Raises ValidationError ``settings.invalid`` with everything that is wrong: ``field`` is the first path,
     ``details["findings"]`` has every error.
@@ -63,7 +71,7 @@ def resolve(layers: Sequence[tuple[str, Mapping[str, Any]]], *, at: str = "setti
         findings += named
     origins = settings_layers.origins(given, NAMES)
     merged = settings_layers.merge_all([values for _, values in given])
-    settings, judged = _judged(merged, use=use, whole=True, at=at)
+    settings, judged = _judged(merged, use=use, whole=whole, at=at)
     errors = errors_of([*findings, *judged])
     if errors:
         raise refusal(_ordered(errors), {f"{at}.{path}" if at else path: layer for path, layer in origins.items()})

@@ -64,7 +64,8 @@ def _shown(component: Component) -> Shown:
     kind = KINDS[component.kind]
     details = dict(component.options)
     if component.kind == "artifact_store":
-        details = {"location": details.pop("path"), **details}
+        details.pop("path", None)
+        details = {"location": component.provides["artifact_store"], **details}
     elif component.kind == "container_registry":
         host, _, repository = str(component.provides["container_registry"]).partition("/")
         details = {"location": host} | ({"default_repository": repository} if repository else {})
@@ -93,7 +94,7 @@ def _of_jobs(entry: Entry) -> Iterator[Setting]:
 
     runner = entry.component("orchestrator")
     origin = DEFAULT if runner is None else f"{title_of(runner.kind)} {runner.name}"
-    resolved = resolve([(origin, entry.stack.settings)])
+    resolved = resolve([(origin, entry.stack.settings)], whole=False)
     values = {one.name: getattr(resolved.settings, one.name) for one in fields(resolved.settings)}
     values.pop("execution_role")
     for name, value in values.items():

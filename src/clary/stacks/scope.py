@@ -38,7 +38,7 @@ def scope_of(stack: Stack) -> Scope:
             next_step="Name a sagemaker stack with --stack; `clary stack list` shows them.",
             field="stack",
         )
-    settings = resolve([("the stack", stack.settings)]).settings
+    settings = resolve([("the stack", stack.settings)], whole=False).settings
     role = settings.execution_role or stack.execution_role
     partition, account = role.split(":")[1], role.split(":")[4]
     home = (partition, stack.region or "", account)

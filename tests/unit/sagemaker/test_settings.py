@@ -417,6 +417,7 @@ def test_what_is_only_doubtful(values: dict[str, Any], path: str) -> None:
 def test_what_another_layer_can_supply_is_only_a_warning(values: dict[str, Any], other: dict[str, Any]) -> None:
     assert {one.severity for one in validate(values)} == {Severity.WARNING}
     assert of(values, other).warnings == ()
+    assert {one.severity for one in resolve([("the stack", values)], whole=False).warnings} == {Severity.WARNING}
     with pytest.raises(ValidationError):
         of(values)
 
