@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NOT_AUTHORIZED = re.compile(
     r"(?:User: )?(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)"
-    r"(?: on resource: (?P<resource>\S+))?"
+    r"(?: on resource: (?:\"(?P<quoted>[^\"]+)\"|(?P<bare>\S+)))?"
 )
 _EXPLICIT_DENY = re.compile(r"explicit deny(?: in an? (?P<policy>[\w -]+?) policy\b)?")
 _QUOTA = re.compile(
@@ -219,7 +219,9 @@ def _by_text(refusal: Refusal) -> _Said:
 def _denied(refusal: Refusal) -> ClaryError:
     named = NOT_AUTHORIZED.search(refusal.text)
     action = named["action"] if named else refusal.action
-    resource = ((named["resource"] if named else None) or refusal.resource or "*").rstrip(".,")
+    # S3 puts the resource in quotes, for a key may hold spaces.
+    bare = (named["bare"] or "").rstrip(".,") if named else ""
+    resource = (named["quoted"] if named else None) or bare or refusal.resource or "*"
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     denial = _EXPLICIT_DENY.search(refusal.text)
     if denial:

@@ -13,3 +13,5 @@ TOKEN_HEADER = "X-Clary-Token"  # noqa: S105 - the name of a header
 OFF, ENFORCE = "off", "enforce"
 IAM_MODES = (OFF, ENFORCE)
 """Whether IAM policies are weighed: ``--iam`` of the start."""
+SIMULATIONS = frozenset({"SimulatePrincipalPolicy", "SimulateCustomPolicy"})
+"""Operations of IAM that moto lacks."""

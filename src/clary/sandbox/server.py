@@ -14,12 +14,13 @@ import logging
 import re
 import socket
 from dataclasses import dataclass
+from functools import partial
 from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clary.errors import SandboxError
-from clary.sandbox.contact import PREFIX
+from clary.sandbox.contact import PREFIX, SIMULATIONS
 from clary.sandbox.http import restore_names
 from clary.sandbox.operations import OPERATIONS, answer
 from clary.sandbox.operations.context import Caller, Platform
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from clary.sandbox.admin import Admin
     from clary.sandbox.iam.guard import Guard
+    from clary.sandbox.iam.principals import Principals
     from clary.sandbox.rates import Rates
 
 _log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Front:
     platform: Platform
     rates: Rates
     admin: Admin
+    principals: Principals
     guard: Guard | None = None
     """Weighs every request, while IAM policies are enforced."""
 
@@ -77,10 +80,8 @@ class Front:
         name = request.key or _job_name(document)
         self._check_credentials(request, name)
         self._planned_refusals(request, name)
-        finish = self.guard.admit(request, document) if self.guard is not None else None
-        response = self._answer(request, document) if own else self._hand_on(request)
-        if finish is not None:
-            response = finish(response)
+        produce = partial(self._answer, request, document) if own else partial(self._hand_on, request)
+        response = produce() if self.guard is None else self.guard.serve(request, document, produce)
         if response.status < 400 and self._taken("lost_reply", request, name) is not None:
             _drop_connection(request.environ)
         return response
@@ -94,7 +95,11 @@ class Front:
         return json_response(answer(self.platform, caller, str(request.target), document))
 
     def _hand_on(self, request: Request) -> Response:
-        """Let another service answer."""
+        """Let another service answer, or IAM's simulation, which moto lacks."""
+        if request.service == "iam" and request.action in SIMULATIONS:
+            from clary.sandbox.iam.simulate import simulate
+
+            return simulate(request, self.principals, self.platform.gateway.account_of(request.access_key))
         return self.platform.gateway.handle(request)
 
     @staticmethod

@@ -22,6 +22,7 @@ _OF_THE_OLD_BODY = (
     "HTTP_X_AMZ_TRAILER",
     "HTTP_X_AMZ_DECODED_CONTENT_LENGTH",
 )
+_EMPTY = b'<?xml version="1.0" encoding="UTF-8"?>\n<DeleteResult></DeleteResult>'
 
 
 class Deletions:
@@ -32,8 +33,8 @@ class Deletions:
         self._principal = principal
         self._call = call
 
-    def admit(self, request: Request) -> Callable[[Response], Response]:
-        """Leave in the request what may be deleted; returns what adds the refusals to the answer."""
+    def serve(self, request: Request, produce: Callable[[], Response]) -> Response:
+        """Let the request delete what may be deleted, and answer with what was and what was refused."""
         import io
 
         import xmltodict  # type: ignore[import-untyped]
@@ -44,14 +45,17 @@ class Deletions:
         verdicts = [(one, self._refusal(one)) for one in wanted]
         refused = [(one, message) for one, message in verdicts if message is not None]
         if not refused:
-            return lambda response: response
-        document["Delete"]["Object"] = [one for one, message in verdicts if message is None]
+            return produce()
+        left = [one for one, message in verdicts if message is None]
+        if not left:
+            return _with_errors(Response(200, [("Content-Type", "application/xml")], [_EMPTY]), refused)
+        document["Delete"]["Object"] = left
         body = xmltodict.unparse(document).encode()
         environ = request.environ
         environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         for name in [name for name in environ if name in _OF_THE_OLD_BODY or name.startswith("HTTP_X_AMZ_CHECKSUM")]:
             del environ[name]
-        return lambda response: _with_errors(response, refused)
+        return _with_errors(produce(), refused)
 
     def _refusal(self, wanted: dict[str, Any]) -> str | None:
         params = {**self._call.params, "Key": wanted.get("Key", ""), "versionId": wanted.get("VersionId")}

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from clary.sandbox.iam.principals import Principal, Principals
     from clary.sandbox.wire import Request, Response
 
-Finish = Callable[["Response"], "Response"]
-"""What is left to do with the answer of an admitted request."""
+Produce = Callable[[], "Response"]
+"""What answers a request."""
 _READS = ("GetObject", "HeadObject")
 
 
@@ -39,38 +39,33 @@ class Guard:
             raise words.unknown_key(request)
         return found
 
-    def admit(self, request: Request, document: Any) -> Finish:
-        """Let a request pass, or raise ApiError with the refusal; returns what is left to do with its answer."""
+    def serve(self, request: Request, document: Any, produce: Produce) -> Response:
+        """Answer a request by ``produce`` if it may be answered; raises ApiError with the refusal otherwise.
+
+        ``document`` is the body of a JSON request where it has been read already.
+        """
         principal = self.identify(request)
         if request.service == "s3":
-            return self._admit_s3(request, principal)
+            return self._serve_s3(request, principal, produce)
         call = read_call(request, document, principal.account, self.facts)
         if call is None:
-            name = f"{request.service or 'unknown'}:{request.operation}"
-            self._unlisted(request, principal, name)
+            self._unlisted(request, principal, f"{request.service or 'unknown'}:{request.operation}")
         else:
             self._check(request, principal, call)
-        return _as_it_is
+        return produce()
 
-    def _admit_s3(self, request: Request, principal: Principal) -> Finish:
+    def _serve_s3(self, request: Request, principal: Principal, produce: Produce) -> Response:
         call = read_s3(request, principal.account, self.facts)
         if call.operation == "DeleteObjects":
-            return Deletions(self, principal, call).admit(request)
+            return Deletions(self, principal, call).serve(request, produce)
         self._check(request, principal, call)
-        if call.operation not in _READS:
-            return _as_it_is
-
-        def finish(response: Response) -> Response:
-            """Answer 403 for an object that is not there to who may not list the bucket, as S3 does."""
-            if response.status != 404:
-                return response
-            bucket = BUCKET.arn(call, call.text("Bucket"))
-            message = self.refuses(principal, "s3:ListBucket", bucket, call.region)
-            if message is None:
-                return response
-            raise words.refusal(request, message)
-
-        return finish
+        response = produce()
+        if call.operation in _READS and response.status == 404:
+            # Whoever may not list the bucket does not learn that an object is not there.
+            message = self.refuses(principal, "s3:ListBucket", BUCKET.arn(call, request.bucket), call.region)
+            if message is not None:
+                raise words.refusal(request, message)
+        return response
 
     def _check(self, request: Request, principal: Principal, call: Call) -> None:
         if needs_of(call.service, call.operation) is None:
@@ -146,7 +141,3 @@ def circumstances(region: str) -> dict[str, Sequence[str]]:
         "aws:viaawsservice": ("false",),
         "aws:principalisawsservice": ("false",),
     }
-
-
-def _as_it_is(response: Response) -> Response:
-    return response

@@ -20,7 +20,6 @@ ROWS: Rows = {
         "DescribeRouteTables",
         "DescribeSecurityGroups",
         "DescribeSubnets",
-        "DescribeVpcAttribute",
         "DescribeVpcEndpoints",
         "DescribeVpcs",
     )

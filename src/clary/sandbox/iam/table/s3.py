@@ -60,12 +60,17 @@ _LISTING = (
 )
 _ENCRYPTION = "x-amz-server-side-encryption"
 _KMS_KEY = f"{_ENCRYPTION}-aws-kms-key-id"
+_CANNED = Key("s3:x-amz-acl", _header("x-amz-acl"))
+_TAG_KEYS = Key(
+    "s3:RequestObjectTagKeys",
+    lambda call: [name for name, _ in parse_qsl(call.headers.get("x-amz-tagging", ""))],
+)
 _WRITING = (
     *_COMMON,
+    _CANNED,
     *(
         Key(f"s3:{name}", _header(name))
         for name in (
-            "x-amz-acl",
             "x-amz-copy-source",
             "x-amz-metadata-directive",
             _ENCRYPTION,
@@ -76,7 +81,7 @@ _WRITING = (
     ),
     Key("s3:if-none-match", _header("if-none-match")),
     Key("s3:if-match", _header("if-match")),
-    Key("s3:RequestObjectTagKeys", lambda call: [name for name, _ in parse_qsl(call.headers.get("x-amz-tagging", ""))]),
+    _TAG_KEYS,
 )
 _VERSION = (*_COMMON, Key("s3:versionid", text("versionId")))
 
@@ -116,8 +121,8 @@ def _kms(action: str) -> Need:
 
 
 _PUT = Need("s3:PutObject", OBJECT, _object, _WRITING)
-_TAG = Need("s3:PutObjectTagging", OBJECT, _object, _WRITING, when=lambda call: "x-amz-tagging" in call.headers)
-_ACL = Need("s3:PutObjectAcl", OBJECT, _object, _WRITING, when=lambda call: "x-amz-acl" in call.headers)
+_TAG = Need("s3:PutObjectTagging", OBJECT, _object, (*_COMMON, _TAG_KEYS), when=lambda call: "x-amz-tagging" in call.headers)
+_ACL = Need("s3:PutObjectAcl", OBJECT, _object, (*_COMMON, _CANNED), when=lambda call: "x-amz-acl" in call.headers)
 # A write under If-Match compares with what is there.
 _COMPARE = Need("s3:GetObject", OBJECT, _object, _COMMON, when=lambda call: "if-match" in call.headers)
 _DATA_KEY = _kms("kms:GenerateDataKey")
@@ -129,7 +134,7 @@ _COPY = [
 ROWS: Rows = {
     "ListBuckets": [Need("s3:ListAllMyBuckets", None, lambda call: [BUCKET.arn(call, "*")], _COMMON)],
     "CreateBucket": [
-        Need("s3:CreateBucket", BUCKET, _bucket, (*_COMMON, Key("s3:x-amz-acl", _header("x-amz-acl")))),
+        Need("s3:CreateBucket", BUCKET, _bucket, (*_COMMON, _CANNED)),
         Need("s3:PutBucketAcl", BUCKET, _bucket, _COMMON, when=lambda call: "x-amz-acl" in call.headers),
     ],
     "HeadBucket": [Need("s3:ListBucket", BUCKET, _bucket, _COMMON)],
@@ -170,9 +175,9 @@ ROWS: Rows = {
         PutBucketLogging="PutBucketLogging",
         GetBucketNotificationConfiguration="GetBucketNotification",
         PutBucketNotificationConfiguration="PutBucketNotification",
-        GetObjectLockConfiguration="GetBucketObjectLockConfiguration",
-        PutObjectLockConfiguration="PutBucketObjectLockConfiguration",
     ),
+    "GetObjectLockConfiguration": [Need("s3:GetBucketObjectLockConfiguration", BUCKET, _bucket, _COMMON[:-1])],
+    "PutObjectLockConfiguration": [Need("s3:PutBucketObjectLockConfiguration", BUCKET, _bucket, _COMMON[:-1])],
     "GetObject": _on_object("GetObject", "GetObjectVersion"),
     "HeadObject": _on_object("GetObject", "GetObjectVersion"),
     "GetObjectAttributes": [
