@@ -15,10 +15,10 @@ from clary.cli.output import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clary.doctor.findings import Report, Result
+    from clary.doctor.findings import Report, Result, Status
 
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red", "unchecked": "cyan"}
 _WORDS = {"unchecked": "not checked"}
+"""Statuses that people are told in other words."""
 _CLEAR = "\r\x1b[2K"
 """Takes the line of progress away: back to its beginning, erase it (ECMA-48)."""
 
@@ -65,7 +65,7 @@ def _print(report: Report) -> None:
     say()
     output.table(
         ("Check", "Result", "Found"),
-        [(result.check.title, _word(result), result.finding.summary) for result in report.results],
+        [(result.check.title, _word(result.finding.status), result.finding.summary) for result in report.results],
     )
     for result in report.results:
         if result.finding.fix:
@@ -77,21 +77,15 @@ def _print(report: Report) -> None:
 def _print_fix(result: Result) -> None:
     finding = result.finding
     say()
-    status = output.style(_word(result), _COLOURS[finding.status])
-    say(f"{output.style(result.check.title, bold=True)} ({status})")
+    say(f"{output.style(result.check.title, bold=True)} ({output.status(_word(result.finding.status))})")
     say(f"  {finding.fix}")
     for statement in finding.statements:
         say(f"    {json.dumps(dict(statement))}")
 
 
 def _sum(report: Report) -> str:
-    counted = [
-        f"{number} {output.style(_WORDS.get(status, status), _COLOURS[status])}"
-        for status, number in report.counts.items()
-        if number
-    ]
-    return ", ".join(counted)
+    return ", ".join(f"{number} {output.status(_word(status))}" for status, number in report.counts.items() if number)
 
 
-def _word(result: Result) -> str:
-    return _WORDS.get(result.finding.status, str(result.finding.status))
+def _word(status: Status) -> str:
+    return _WORDS.get(status, str(status))

@@ -21,6 +21,9 @@ STATUS_COLOURS = {
     "stopped": "yellow",
     "interrupted": "yellow",
     "waiting": "cyan",
+    "ok": "green",
+    "warning": "yellow",
+    "not checked": "cyan",
 }
 
 

@@ -119,6 +119,8 @@ class Gateway:
         response = self._moto.run(request.environ, account, request.service)
         if assumes and response.status < 400:
             self.sessions.follow(request, body, response)
+        if request.service == "sts" and request.action == "GetCallerIdentity":
+            response = _as_administrator(response)
         if request.service in ("sqs", "events"):
             self.queues.capture()
         return response
@@ -208,6 +210,20 @@ class Gateway:
     def close(self) -> None:
         """Close the files."""
         self._database.close()
+
+
+_NOBODY = re.compile(rb"<UserId>[^<]*</UserId>(.*)<Arn>arn:([a-z-]+):sts::(\d{12}):user/moto</Arn>", re.DOTALL)
+
+
+def _as_administrator(response: Response) -> Response:
+    """Call whoever has an access key that nobody made the account's own user, as the policies treat them.
+
+    moto calls them a user that IAM does not know, so what they may do could not be simulated.
+    """
+    body = b"".join(response.body)
+    named = _NOBODY.sub(rb"<UserId>\3</UserId>\1<Arn>arn:\2:iam::\3:root</Arn>", body)
+    headers = [(name, value) for name, value in response.headers if name.lower() != "content-length"]
+    return Response(response.status, [*headers, ("Content-Length", str(len(named)))], [named])
 
 
 _NOT_STORING = frozenset({"UploadPart", "UploadPartCopy", "CreateMultipartUpload", "AbortMultipartUpload"})
