@@ -222,7 +222,7 @@ def _unknown(word: str, has_more: bool) -> ClaryError:
 def _malformed(kind: Kind, what: str, meant: Kind | None = None) -> ClaryError:
     return ConfigError(
         "aws.malformed_credentials",
-        f"The credentials {kind.value}:… are not complete: {what}.",
+        f"The credentials {kind.value}:… are not well formed: {what}.",
         next_step=f"Write {FORMS[meant or kind]}.",
         field="credentials",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import time
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clary import testing
 from clary.agent import service
 from clary.agent.place import place_of
+from clary.errors import PermissionDeniedError
+from clary.sagemaker.session import Aws
 from clary.stacks.access import open_aws
 
 if TYPE_CHECKING:
-    from clary import testing
     from clary.stacks.model import Stack
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -81,7 +84,7 @@ def by_process(
 
 def test_following_a_run_outlives_the_keys_of_a_profile(by_process: tuple[Stack, Path]) -> None:
     stack, given = by_process
-    run = service.start(service.load_target("flows.py:squares"), {"count": 7, "pause": 0.5}, stack)
+    run = service.start(service.load_target("flows.py:squares"), {"count": 5, "pause": 0.5}, stack)
 
     assert service.wait(stack, run.id, 60).status == "completed"
     assert len(set(given.read_text().split())) >= 3
@@ -122,3 +125,27 @@ def test_an_expired_answer_is_met_once_with_new_keys(stack: Stack, sandbox: test
     assert between != before[1]
     assert [fault["left"] for fault in sandbox.faults.planned()] == [0, 0, 0, 0]
     place.aws.close()
+
+
+def test_a_role_of_another_asks_for_its_external_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    with testing.sandbox(enforce_rates=False, iam="enforce") as strict:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", strict.environment["AWS_ACCESS_KEY_ID"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", strict.environment["AWS_SECRET_ACCESS_KEY"])
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{strict.account}:root"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": "theirs"}},
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        role = strict.client("iam").create_role(RoleName="Partner", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+
+        def opened(external_id: str | None) -> Aws:
+            return Aws(strict.region, endpoint_url=strict.endpoint, assume_role=role, external_id=external_id)
+
+        for wrong in ("ours", None):
+            with pytest.raises(PermissionDeniedError) as caught:
+                opened(wrong).keys()
+            assert caught.value.code == "aws.assume_role_denied"
+            assert role in caught.value.summary
+        assert opened("theirs").keys().access_key.startswith("ASIA")
