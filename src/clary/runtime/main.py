@@ -15,7 +15,7 @@ from clary.engine import failure
 from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
 from clary.errors import ClaryError, ConfigError, JournalError, Retry, StopRequested
 from clary.journal.log import ObjectLog
-from clary.runtime import failurefile, loading, secrets
+from clary.runtime import failurefile, loading
 from clary.runtime.heartbeat import Heartbeat
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
 
@@ -83,7 +83,10 @@ def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) 
             next_step="Resume the run from the project: clary runs resume RUN.",
         )
     spec: dict[str, Any] = json.loads(data)
-    secrets.set_environment(spec)
+    if "secrets" in spec:
+        from clary.runtime import secrets
+
+        secrets.set_environment(spec)
     from clary.code.archive import unpack
 
     root = opt_ml / "code"

@@ -7,11 +7,10 @@ Where it is looked for, in this order: the variable ``CLARY_SECRETS_KEY``; the s
 
 from __future__ import annotations
 
-import binascii
 import fcntl
 import hashlib
 import os
-from base64 import urlsafe_b64decode
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from clary import config
 from clary.errors import ConfigError
 
 VARIABLE = "CLARY_SECRETS_KEY"
+_FORM = re.compile(r"[A-Za-z0-9_-]{43}=")
+"""32 bytes in URL-safe base 64: a key of Fernet."""
 _SERVICE, _USER = "clary", "secrets"
 _NEW_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
@@ -98,11 +99,7 @@ def _from_file(file: Path) -> Key | None:
 
 
 def _checked(text: str, origin: str) -> Key:
-    try:
-        fine = len(urlsafe_b64decode(text.encode("ascii"))) == 32
-    except (binascii.Error, ValueError):
-        fine = False
-    if fine:
+    if _FORM.fullmatch(text):
         return Key(text, origin)
     raise _bad(
         f"What {origin} holds is no key: 32 bytes in URL-safe base 64 are expected.",

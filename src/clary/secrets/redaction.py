@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 MASK = "***"
 SHORTEST = 4
@@ -163,6 +162,8 @@ class MaskedStream(io.TextIOBase):
 
 
 def _forms(value: str) -> set[str]:
+    from urllib.parse import quote  # not for those who hide nothing
+
     lines = [line.strip() for line in value.splitlines()]
     texts = {value, value.strip(), *(line for line in lines[1:] + lines[:-1] if len(line) >= _SHORTEST_LINE)}
     forms = set(texts)
