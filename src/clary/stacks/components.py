@@ -12,6 +12,14 @@ from clary.stacks import flavors, forms
 from clary.stacks.flavors import KINDS, Problem
 from clary.stacks.model import LOCAL, SAGEMAKER, Stack
 
+_ESSENTIAL = {
+    "orchestrator": "type",
+    "artifact_store": "artifact_store",
+    "container_registry": "container_registry",
+    "image_builder": "image_builder",
+    "secrets_manager": "secrets",
+}
+"""What a flavor of each kind provides, whatever else."""
 _FIELDS = frozenset(one.name for one in fields(Stack)) - {"name"}
 
 
@@ -57,11 +65,19 @@ def make(kind: str, name: str, flavor: str, options: Mapping[str, Any]) -> Compo
 
 
 def provided(flavor: flavors.Flavor, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a flavor makes of checked options; raises ConfigError ``flavor.broken`` for a field no stack has."""
+    """Return what a flavor makes of checked options.
+
+    Raises ConfigError ``flavor.broken`` for a field that no stack has, and where what its kind is for is missing.
+    """
     given = flavor.provide(options)
+    name = f"{flavor.kind}.{flavor.name}"
+    if not given.get(_ESSENTIAL[flavor.kind]):
+        raise flavors.broken(name, f"it provides no {_ESSENTIAL[flavor.kind]}")
+    if given.get("type", SAGEMAKER) not in (LOCAL, SAGEMAKER):
+        raise flavors.broken(name, f"Clary runs no stacks of the type {given['type']!r}")
     strange = sorted(set(given) - _FIELDS)
     if strange:
-        raise flavors.broken(f"{flavor.kind}.{flavor.name}", f"it provides {', '.join(strange)}, which no stack has")
+        raise flavors.broken(name, f"it provides {', '.join(strange)}, which no stack has")
     return given
 
 

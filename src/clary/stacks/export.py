@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from clary.stacks.model import LOCAL, SAGEMAKER
 
 if TYPE_CHECKING:
+    from clary.stacks.components import Component
     from clary.stacks.entries import Entry
+
+_FLAVORS = {
+    "orchestrator": (LOCAL, SAGEMAKER),
+    "artifact_store": (LOCAL, "s3"),
+    "container_registry": ("aws",),
+}
+"""What ``stack create`` makes of plain keys; the flavors of other kinds are keys themselves."""
 
 
 def document(entry: Entry) -> dict[str, Any]:
@@ -17,7 +25,7 @@ def document(entry: Entry) -> dict[str, Any]:
     name, which are made where they are missing and shared where they are there and alike. No secret is ever in it:
     a stack holds references only.
     """
-    if not entry.managed or any(part.name != entry.stack.name for part in entry.components):
+    if not entry.managed or any(part.name != entry.stack.name or not _plain(part) for part in entry.components):
         parts = {
             part.kind: {"name": part.name, "flavor": part.flavor, "options": dict(part.options)}
             for part in entry.components
@@ -39,6 +47,11 @@ def document(entry: Entry) -> dict[str, Any]:
     if extra := {kind: rest for kind, rest in options.items() if rest}:
         found["extra"] = extra
     return found
+
+
+def _plain(part: Component) -> bool:
+    """Tell whether ``stack create`` would choose the flavor of a component by itself."""
+    return part.flavor in _FLAVORS.get(part.kind, (part.flavor,))
 
 
 def to_yaml(entry: Entry) -> str:

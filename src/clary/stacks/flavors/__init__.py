@@ -159,7 +159,7 @@ class Flavor:
             plain = spelling.replace("-", "_")
             name = names.get(plain, plain)
             taken = named if plain in names else rest
-            if plain not in names and plain not in others:
+            if plain not in names and (plain in self.refused or plain not in others):
                 found.append(self._unknown(plain, [*names, *others]))
             elif name in taken:
                 found.append(Problem(name, "is given twice", "Give it once, in one spelling."))
