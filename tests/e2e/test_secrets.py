@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
+import sqlite3
+import tarfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import planted
 from clary.agent import service
 from clary.errors import ConfigError, NotFoundError, ValidationError
 from e2e.conftest import LAB, Lab
 from planted import CANARY
+
+if TYPE_CHECKING:
+    from command_line import CommandLine
 
 SECRETIVE = LAB / "secretive.py"
 
@@ -121,3 +129,43 @@ def test_a_resumed_run_reads_the_secret_as_it_is_now(lab: Lab) -> None:
     again = service.resume(started.stack, first.id)
     ended = service.wait(started.stack, again.id, 60)
     assert ended.status == "completed", lab.logs(ended.id)
+
+
+@pytest.mark.parametrize("backend", ["aws", "ssm"])
+def test_the_command_line_keeps_secrets_in_the_account(
+    terminal: CommandLine, lab: Lab, tmp_path: Path, backend: str
+) -> None:
+    where = ("--stack", "lab", "--backend", backend)
+    (tmp_path / "password").write_text("from a file\n")
+    made = terminal("secrets", "set", "service", f"--PASSWORD=@{tmp_path / 'password'}", *where, "-o", "json")
+    assert (made.code, made.json["item"]["backend"], made.json["item"]["created"]) == (0, backend, True)
+    names = [one["name"] for one in terminal("secrets", "list", *where, "-o", "json").json["items"]]
+    assert "service" in names
+    shown = terminal("secrets", "show", "service", "--show-values", *where, "-o", "json").json["item"]
+    assert shown["values"] == {"PASSWORD": "from a file"}
+    if backend == "aws":
+        marked = terminal("secrets", "update", "service", "--private", *where, "-o", "json").json["item"]
+        assert marked["private_to"]
+        assert "IAM decides" in marked["warnings"][0]
+    assert terminal("secrets", "delete", "service", "-y", "--force", *where).code == 0
+    gone = terminal("secrets", "show", "service", *where, "-o", "json").error
+    assert gone["code"] == "secret.not_found"
+
+
+def test_the_search_finds_what_was_kept(tmp_path: Path, lab: Lab) -> None:
+    """The fixture that looks for the planted secret after all runs would see it, packed or in a database."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "clean.log").write_text("canary-" + "0" * 32)
+    (folder / "plain.log").write_text(f"x {CANARY} y")
+    for before in range(3):
+        (folder / f"base{before}").write_bytes(base64.b64encode(b"x" * before + CANARY.encode() + b"tail"))
+    with tarfile.open(folder / "code.tar.gz", "w:gz") as archive:
+        archive.add(folder / "plain.log", "inner.txt")
+    with sqlite3.connect(folder / "some.db") as database:
+        database.execute("CREATE TABLE records (service TEXT, body BLOB)")
+        database.execute("INSERT INTO records VALUES ('secretsmanager', ?)", [CANARY])
+        database.execute("INSERT INTO records VALUES ('sagemaker', ?)", [CANARY.encode()])
+    database.close()
+    found = {Path(re.split(r"[ :]", trace)[0]).name for trace in planted.traces(folder, CANARY)}
+    assert found == {"plain.log", "base0", "base1", "base2", "code.tar.gz", "some.db"}
