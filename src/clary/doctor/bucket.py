@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clary.doctor.findings import Check, Finding, failed, from_error, ok, unchecked
 from clary.errors import ClaryError, PermissionDeniedError
 from clary.ids import new_id
+from clary.sagemaker import permissions
 from clary.sagemaker.statements import WRITE_TESTS
 from clary.stacks.forms import bucket_of
 from clary.stacks.verify import Unseen, look_at_bucket
@@ -37,11 +38,11 @@ def _writable(subject: Subject) -> Finding:
         with subject.aws.call("s3:PutObject", resource=url) as s3:
             s3.put_object(**where, Body=_BODY, IfNoneMatch="*")
     except PermissionDeniedError as error:
-        return _not_granted(error, f"arn:{subject.partition}:s3:::{bucket}/{prefix}/*".replace("//", "/"))
+        return _not_granted(subject, error)
     try:
         finding = _conditions(subject, where, url)
     except PermissionDeniedError as error:
-        finding = _not_granted(error, f"arn:{subject.partition}:s3:::{bucket}")
+        finding = _not_granted(subject, error)
     finally:
         left = _removed(subject, where)
     return finding or ok(f"s3://{bucket}/{prefix} can be written with conditions, read and listed{left}")
@@ -77,11 +78,12 @@ def _removed(subject: Subject, where: dict[str, str]) -> str:
     return f"; s3:DeleteObject is missing, so {where['Key']} stays"
 
 
-def _not_granted(error: PermissionDeniedError, resource: str) -> Finding:
+def _not_granted(subject: Subject, error: PermissionDeniedError) -> Finding:
+    """What is denied here, every submit needs: a failure, with the statement of the least policy."""
     if error.code != "aws.access_denied":
         return from_error(error)
-    action = error.details["statement"]["Action"]
-    statement = {"Effect": "Allow", "Action": action, "Resource": resource}
+    refused = error.details["statement"]
+    statement = permissions.granting("submitter", subject.scope(), refused["Action"]) or refused
     return failed(error.summary, "Add to a policy of these credentials:", [statement])
 
 

@@ -49,12 +49,17 @@ def ok(summary: str, fix: str | None = None) -> Finding:
 
 def warning(summary: str, fix: str | None = None, statements: Sequence[Statement] = ()) -> Finding:
     """Return the finding that somebody should look at this."""
-    return Finding(Status.WARNING, summary, fix, statements)
+    return Finding(Status.WARNING, summary, fix, _to_add(statements))
 
 
 def failed(summary: str, fix: str | None, statements: Sequence[Statement] = ()) -> Finding:
     """Return the finding that this will not work."""
-    return Finding(Status.FAILED, summary, fix, statements)
+    return Finding(Status.FAILED, summary, fix, _to_add(statements))
+
+
+def _to_add(statements: Sequence[Statement]) -> Sequence[Statement]:
+    """Return statements without their Sid, which the policy that they are added to may hold already."""
+    return [{key: value for key, value in statement.items() if key != "Sid"} for statement in statements]
 
 
 def unchecked(reason: str, permission: str | None = None, fix: str | None = None) -> Finding:
