@@ -162,6 +162,6 @@ def test_every_problem_is_said_at_once_before_anything_is_sent(
 
 def test_a_default_time_limit_is_said_aloud(lab: Lab, project: CommandLine) -> None:
     words = "Time limit 1 hour (max_runtime_in_seconds sets it)."
-    assert words not in (said := project("run", "work.py:brought", "--detach")).out + said.err
+    assert words not in (said := project("run", "work.py:brought")).out + said.err
     stacks.refresh(replace(lab.stack, name="set"))
-    assert words in (said := project("run", "work.py:brought", "--detach")).out + said.err
+    assert words in (said := project("run", "work.py:brought")).out + said.err

@@ -54,13 +54,13 @@ class AttemptView:
     number: int
     status: str
     job: str | None = None
-    instance_type: str | None = None
-    """The type that was taken; None until it is known."""
-    instance_count: int | None = None
     started: float | None = None
     ended: float | None = None
     billable_seconds: int | None = None
     phases: tuple[PhaseView, ...] = ()
+    instance_type: str | None = None
+    """The type that was taken; None until it is known."""
+    instance_count: int | None = None
 
 
 @dataclass(frozen=True)

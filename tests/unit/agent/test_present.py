@@ -51,6 +51,17 @@ def test_a_run_that_was_asked_for() -> None:
     assert [(one.number, one.status, one.job) for one in view.attempts] == [(1, "submitted", "job-1")]
 
 
+def test_the_machines_are_shown_once_it_is_known_which_they_are() -> None:
+    waiting: Record = {"status": "InProgress", "instance_type": None, "instance_count": 2}
+    taken: Record = {"status": "InProgress", "instance_type": "ml.m5.xlarge", "instance_count": 2}
+
+    [before] = run_view(_claimed(), STORE, {1: waiting}).attempts
+    [after] = run_view(_claimed(), STORE, {1: taken}).attempts
+
+    assert (before.instance_type, before.instance_count) == (None, None)
+    assert (after.instance_type, after.instance_count) == ("ml.m5.xlarge", 2)
+
+
 def test_before_the_log_is_opened_the_job_tells_more() -> None:
     job = {"status": "InProgress", "phases": [{"name": "Starting", "started": 1.0, "ended": None, "message": "m"}]}
 
