@@ -6,7 +6,7 @@ instead. Nothing is swallowed. Hyphens may stand for underscores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clary.errors import nearest
@@ -212,6 +212,10 @@ def _bucket(value: Any) -> Any:
     return value if not isinstance(value, str) or "://" in value else f"s3://{value.strip('/')}/"
 
 
+# Settings that the API writes as a list of such pairs: ``[{"Key": "team", "Value": "vision"}]``.
+_API_PAIRS = {"tags": ("Key", "Value"), "metric_definitions": ("Name", "Regex")}
+
+
 def _formed(name: str, value: Any) -> Any:
     """Return a value in the one form that the model has for it, where it is well formed at all."""
     if name == "instance_type" and isinstance(value, str):
@@ -221,10 +225,8 @@ def _formed(name: str, value: Any) -> Any:
         if not isinstance(channels, Mapping):
             return channels
         return {channel: _channel(one) for channel, one in channels.items()}
-    if name == "tags" and isinstance(value, (list, tuple)):
-        return dict(pairs) if (pairs := list(_pairs(value, "Key", "Value"))) and len(pairs) == len(value) else value
-    if name == "metric_definitions" and isinstance(value, (list, tuple)):
-        return dict(pairs) if (pairs := list(_pairs(value, "Name", "Regex"))) and len(pairs) == len(value) else value
+    if name in _API_PAIRS and isinstance(value, (list, tuple)):
+        return _paired(value, *_API_PAIRS[name])
     return value
 
 
@@ -235,8 +237,11 @@ def _channel(value: Any) -> Any:
     return {_spelt(member): one for member, one in value.items()} if isinstance(value, Mapping) else value
 
 
-def _pairs(entries: Sequence[Any], key: str, value: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a list of the API's objects says, as the SDK takes it: ``[{"Key": "team", "Value": "a"}]``."""
-    for entry in entries:
-        if isinstance(entry, Mapping) and entry.keys() == {key, value} and isinstance(entry[key], str):
-            yield entry[key], entry[value]
+def _paired(entries: Sequence[Any], key: str, value: str) -> Any:
+    """Return what a list of the API's objects says, as the SDK takes it; the list itself when it is no such list."""
+    pairs = {
+        entry[key]: entry[value]
+        for entry in entries
+        if isinstance(entry, Mapping) and entry.keys() == {key, value} and isinstance(entry[key], str)
+    }
+    return pairs if len(pairs) == len(entries) else entries  # a key twice shows as a list that does not fit

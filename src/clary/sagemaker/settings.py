@@ -6,6 +6,7 @@ every problem at once, each with its path. Importing this is cheap; checking loa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from clary.sagemaker.findings import Finding, Kind, Severity, errors_of
 from clary.sagemaker.settings_judged import Use
 from clary.sagemaker.settings_layers import DEFAULT
 from clary.sagemaker.settings_model import NAMES, JobSettings
+
+_LAST = re.compile(r"(\.[^.\[\]]+|\[[^\]]*\])$")
 
 __all__ = ["DEFAULT", "JobSettings", "Resolved", "Use", "resolve", "validate"]
 
@@ -97,8 +100,11 @@ def refusal(errors: Sequence[Finding], layers: Mapping[str, str] | None = None) 
 
 
 def _by(path: str, layers: Mapping[str, str]) -> str:
-    layer = layers.get(path)
-    return "" if layer in (None, DEFAULT) else f" (Set by {layer}.)"
+    """Return by whom the value at a path, or what holds it, was set."""
+    while path not in layers and (shorter := _LAST.sub("", path)) != path:
+        path = shorter
+    layer = layers.get(path, DEFAULT)
+    return "" if layer == DEFAULT else f" (Set by {layer}.)"
 
 
 def _judged(values: Mapping[str, Any], *, use: Use, whole: bool, at: str) -> tuple[JobSettings, list[Finding]]:
@@ -142,8 +148,6 @@ def placed(finding: Finding, at: str) -> Finding:
 
 def _first(text: str, word: str, other: str) -> str:
     """Return the text with the first ``word``, where it is one by itself, as ``other``."""
-    import re
-
     return re.sub(rf"(?<![\w.]){re.escape(word)}(?!\w)", lambda _: other, text, count=1)
 
 

@@ -114,14 +114,19 @@ def test_layers_are_left_as_they_are() -> None:
 
 
 def test_an_error_names_the_layer_that_set_the_value() -> None:
+    bad = {"subnets": ["sg-1"], "security_group_ids": ["sg-1"]}
     with pytest.raises(ValidationError) as caught:
-        resolve([("the stack gpu", {"instance_count": 0}), ("the flow digits", {"tags": {"aws:x": "1"}})])
+        resolve([("the stack gpu", {"instance_count": 0}), ("the flow digits", {"tags": {"aws:x": "1"}, **bad})])
     error = caught.value
     assert (error.code, error.field) == ("settings.invalid", "settings.instance_count")
     assert "settings.instance_count is 0; it must be at least 1. (Set by the stack gpu.)" in error.summary
     assert "settings.tags.aws:x begins with aws:" in error.summary
-    assert "(Set by the flow digits.)" in error.summary
-    assert [one["path"] for one in error.details["findings"]] == ["settings.instance_count", "settings.tags.aws:x"]
+    assert error.summary.count("(Set by the flow digits.)") == 2
+    assert {one["path"] for one in error.details["findings"]} == {
+        "settings.instance_count",
+        "settings.tags.aws:x",
+        "settings.subnets[0]",
+    }
 
 
 def test_plain_data_and_back() -> None:
@@ -148,6 +153,7 @@ def test_numbers_may_stand_where_text_is_wanted() -> None:
         ({"processor_role": ROLE}, "execution_role", ROLE),
         ({"processor_tags": {"a": "1"}}, "tags", {"a": "1"}),
         ({"tags": [{"Key": "a", "Value": "1"}]}, "tags", {"a": "1"}),
+        ({"tags": []}, "tags", {}),
         ({"spot": True}, "use_spot", True),
         ({"use_spot_instances": "true"}, "use_spot", True),
         ({"max-wait": 7200, "spot": True}, "max_wait_in_seconds", 7200),
@@ -227,6 +233,7 @@ def test_names_without_a_place_are_refused(values: dict[Any, Any], path: str, st
         ({"subnets": ["subnet-1", {}]}, "subnets[1]", "must be text"),
         ({"instance_type": [1.5, ["x"]]}, "instance_type[1]", "must be text"),
         ({"tags": [{"Key": "a"}]}, "tags", "must be an object"),
+        ({"tags": [{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]}, "tags", "must be an object"),
         ({"input_data": {"a": 3}}, "input_data.a", "must be an s3:// address, or an object with uri"),
         ({"input_data": {"a": {}}}, "input_data.a.uri", "is missing"),
         ({"input_data": {"a": {"uri": "s3://bucket/x", "mod": "File"}}}, "input_data.a.mod", "not a member"),
