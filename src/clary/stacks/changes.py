@@ -84,7 +84,7 @@ def update(
     with database.transaction() as connection:
         before, parts, remade = changed(connection)
         for part in remade:
-            entries.replace_component(connection, keys.moved(part))
+            entries.replace_component(connection, keys.moved(connection, part))
         _recompose(connection, before, stack.name, parts)
         after = entries.find(connection, before.id)
     return Updated(after, tuple(differences(before, after)), tuple(warnings))

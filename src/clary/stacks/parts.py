@@ -37,7 +37,7 @@ def register(
     with (database or local()).transaction() as connection:
         entries.refuse_taken_components(connection, [(kind, name)])
         warnings = tuple(keys.advice([made]))
-        return Part(entries.add_component(connection, keys.moved(made)), (), warnings)
+        return Part(entries.add_component(connection, keys.moved(connection, made)), (), warnings)
 
 
 def listing(kind: str, *, database: Database | None = None) -> list[Part]:
@@ -74,7 +74,7 @@ def update(
         warnings = tuple(keys.advice([made]))
         for user in entries.users_of(connection, made):
             assemble(user.stack.name, [made if one.id == made.id else one for one in user.components])
-        entries.replace_component(connection, keys.moved(made))
+        entries.replace_component(connection, keys.moved(connection, made))
         return replace(_part(connection, entries.component(connection, kind, made.name)), warnings=warnings)
 
 

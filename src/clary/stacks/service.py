@@ -85,7 +85,9 @@ def create(
     with database.transaction() as connection:
         entries.refuse_taken(connection, stack.name)
         adopted = _adopted(connection, draft, parts)
-        kept = [adopted.get(part.kind) or entries.add_component(connection, keys.moved(part)) for part in parts]
+        kept = [
+            adopted.get(part.kind) or entries.add_component(connection, keys.moved(connection, part)) for part in parts
+        ]
         entry, previous = _store(connection, stack.name, kept, managed=not draft.components, activate=activate)
     return Created(entry, stack.name if activate else previous, previous if activate else None, warnings)
 

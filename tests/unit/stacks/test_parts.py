@@ -196,6 +196,21 @@ def test_keys_that_were_written_out_go_to_the_encrypted_store(machine: Path) -> 
     assert b"PLANTED" not in kept
 
 
+def test_keys_of_one_component_never_replace_those_of_another() -> None:
+    def secret_of(kind: str, name: str) -> str:
+        source = str(parts.find(kind, name).component.options["credentials"])
+        return LocalSecrets().read(source.removeprefix("aws-secret:"))["aws_secret_access_key"]
+
+    runner("same", credentials="aws-access-keys:AKIA:FIRST")
+    store("same", credentials="aws-access-keys:AKIA:SECOND")
+    parts.rename("orchestrator", "same", "other")
+    runner("same", credentials="aws-access-keys:AKIA:THIRD")
+    parts.update("artifact_store", "same", {"credentials": "aws-access-keys:AKIA:FOURTH"})
+    assert secret_of("orchestrator", "other") == "FIRST"
+    assert secret_of("artifact_store", "same") == "FOURTH"
+    assert secret_of("orchestrator", "same") == "THIRD"
+
+
 def test_a_component_of_a_stack_is_listed_with_it() -> None:
     draft = Draft(
         "whole",
