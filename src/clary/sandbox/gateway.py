@@ -35,9 +35,11 @@ class Gateway:
     def __init__(self, data: Path, account: str) -> None:
         self._moto = Moto()
         from moto.iam.models import iam_backends
-        from moto.s3.models import s3_backends
+        from moto.s3.models import FakeBucket, s3_backends
         from moto.sqs.models import sqs_backends
 
+        # moto weighs bucket policies without their conditions; the sandbox does it itself (``iam``), or not at all.
+        FakeBucket.get_permission = _no_opinion  # type: ignore[assignment,method-assign]
         self.account = account
         self._iam = iam_backends
         self._database = Database(data / "aws.db", _SCHEMA, version=1, durable=False)
@@ -224,6 +226,12 @@ def _as_administrator(response: Response) -> Response:
     named = _NOBODY.sub(rb"<UserId>\3</UserId>\1<Arn>arn:\2:iam::\3:root</Arn>", body)
     headers = [(name, value) for name, value in response.headers if name.lower() != "content-length"]
     return Response(response.status, [*headers, ("Content-Length", str(len(named)))], [named])
+
+
+def _no_opinion(*_: Any) -> Any:
+    from moto.iam.access_control import PermissionResult
+
+    return PermissionResult.NEUTRAL
 
 
 _NOT_STORING = frozenset({"UploadPart", "UploadPartCopy", "CreateMultipartUpload", "AbortMultipartUpload"})

@@ -10,8 +10,8 @@ from clary.sandbox.wire import Environ, Response
 
 _OWN_NAME = frozenset(
     {
-        "cloudformation", "ec2", "ecr", "events", "iam", "kms", "logs", "s3", "scheduler", "secretsmanager", "sqs", "ssm",
-        "sts",
+        "cloudformation", "ec2", "ecr", "events", "iam", "kms", "logs", "s3", "scheduler", "secretsmanager", "sqs",
+        "ssm", "sts",
     }
 )  # fmt: skip
 """Services whose signing name is the name of moto's module; for others moto's own, slower look-up decides."""

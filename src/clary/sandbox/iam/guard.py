@@ -11,7 +11,9 @@ from clary.sandbox.iam import words
 from clary.sandbox.iam.call import Call, read_call
 from clary.sandbox.iam.deletions import Deletions
 from clary.sandbox.iam.evaluate import Decision, decide
+from clary.sandbox.iam.platform import check_creation
 from clary.sandbox.iam.policy import Access
+from clary.sandbox.iam.sessions import Session
 from clary.sandbox.iam.table import needs_of
 from clary.sandbox.iam.table.s3 import BUCKET, read_s3
 
@@ -52,6 +54,10 @@ class Guard:
             self._unlisted(request, principal, f"{request.service or 'unknown'}:{request.operation}")
         else:
             self._check(request, principal, call)
+            if call.service == "cloudformation":
+                self._check_stack(request, principal, call)
+            elif call.service == "sagemaker" and call.operation.startswith("Create"):
+                check_creation(self, call)
         return produce()
 
     def _serve_s3(self, request: Request, principal: Principal, produce: Produce) -> Response:
@@ -75,6 +81,25 @@ class Guard:
         if message is not None:
             raise words.refusal(request, message)
 
+    def _check_stack(self, request: Request, principal: Principal, call: Call) -> None:
+        """Weigh what CloudFormation does for a stack, with the rights of who asks or of the role that is passed."""
+        from clary.sandbox.iam.stacks import UnknownType, calls_of
+
+        role = call.text("RoleARN")
+        if role:
+            session = Session("", principal.account, role, "AWSCloudFormation")
+            principal = self.principals.of_session(session) or principal
+        elif principal.is_administrator:
+            return
+        via = {"aws:calledvia": ("cloudformation.amazonaws.com",), "aws:viaawsservice": ("true",)}
+        try:
+            found = (self.first_refusal(principal, one, via) for one in calls_of(call))
+            message = next((one for one in found if one is not None), None)
+        except UnknownType as error:
+            message = words.unlisted(principal.arn, f"cloudformation:{call.operation}") + f" (resource {error})"
+        if message is not None:
+            raise words.refusal(request, message)
+
     def _unlisted(self, request: Request, principal: Principal, action: str) -> None:
         """Refuse what the table does not know, but to the administrator, who may do all there is."""
         if not principal.is_administrator:
@@ -82,11 +107,15 @@ class Guard:
 
     # -- without a request
 
-    def first_refusal(self, principal: Principal, call: Call) -> str | None:
+    def first_refusal(
+        self, principal: Principal, call: Call, circumstances: Mapping[str, Sequence[str]] | None = None
+    ) -> str | None:
         """Return the words of the first need of a call that is not allowed, or None when all are."""
-        agent = {"aws:useragent": (call.headers["user-agent"],)} if "user-agent" in call.headers else {}
+        more = dict(circumstances or {})
+        if "user-agent" in call.headers:
+            more["aws:useragent"] = (call.headers["user-agent"],)
         for action, resource, context in accesses(call):
-            message = self.refuses(principal, action, resource, call.region, {**agent, **context})
+            message = self.refuses(principal, action, resource, call.region, {**more, **context})
             if message is not None:
                 return message
         return None
@@ -114,7 +143,7 @@ class Guard:
         """Return what is asked for, in full, and the decision on it."""
         own = self.facts.policy_of(action, resource, region, principal.account)
         owner = own.account if own is not None else (resource.split(":", 5)[4:5] or [""])[0] or principal.account
-        facts = {**circumstances(region), **principal.facts, "aws:resourceaccount": (owner,), **(context or {})}
+        facts = {**_circumstances(region), **principal.facts, "aws:resourceaccount": (owner,), **(context or {})}
         access = Access(action, resource, facts)
         return access, decide(access, principal.names, principal.policies, own)
 
@@ -126,7 +155,7 @@ def accesses(call: Call) -> Iterator[tuple[str, str, Mapping[str, Sequence[str]]
             yield need.action, resource, context
 
 
-def circumstances(region: str) -> dict[str, Sequence[str]]:
+def _circumstances(region: str) -> dict[str, Sequence[str]]:
     """Return the condition keys that every request has.
 
     The loopback interface stands for an encrypted connection, so policies that ask for one can be tried.

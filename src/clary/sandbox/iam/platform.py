@@ -16,6 +16,7 @@ from clary.sandbox.iam.table.ecr import REPOSITORY
 from clary.sandbox.iam.table.logs import STREAM
 from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
 from clary.sandbox.model import Job, JobKind
+from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,15 +49,15 @@ class RoleRights:
 
     def __init__(self, guard: Guard, role: str, account: str, region: str) -> None:
         self._guard = guard
-        self._session = Session("", account, role, SESSION_NAME)
+        self.session = Session("", account, role, SESSION_NAME)
         self._region = region
         self._call = Call("", "", account, region, guard.facts)
 
     def lacks(self, action: str, resource: str, **context: str) -> str | None:
         """Return the words that refuse an action, or None when it is allowed. Context keys as ``s3_prefix``."""
-        principal = self._guard.principals.of_session(self._session)
+        principal = self._guard.principals.of_session(self.session)
         if principal is None:
-            return f"The role {self._session.role} does not exist."
+            return f"The role {self.session.role} does not exist."
         keys = {name.replace("_", ":", 1).lower(): (value,) for name, value in context.items()}
         return self._guard.refuses(principal, action, resource, self._region, keys)
 
@@ -106,6 +107,42 @@ class RoleRights:
 def rights_of(guard: Guard, job: Job) -> RoleRights:
     """Return the rights of a job's execution role."""
     return RoleRights(guard, str(job.request["RoleArn"]), job.account, job.region)
+
+
+def check_creation(guard: Guard, call: Call) -> None:
+    """Refuse a job, as its creation does, whose role cannot do what SageMaker tries at once; raises ApiError.
+
+    A role that does not exist, and places that do not, are left to the operation itself, which has words for them.
+    """
+    rights = RoleRights(guard, call.text("RoleArn"), call.account, call.region)
+    if guard.principals.of_session(rights.session) is None:
+        return
+    for uri in _input_uris(call):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        lack = rights.cannot_list(bucket, prefix)
+        if lack is not None:
+            # The wording is the service's, e.g. in aws/amazon-sagemaker-examples#2489.
+            raise ApiError(
+                "ValidationException",
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket'
+                f" exists in the selected region ({call.region}), that objects exist under that S3 prefix, and that the"
+                f' role "{call.text("RoleArn")}" has "s3:ListBucket" permissions on bucket "{bucket}". Error message'
+                f" from S3: {lack}",
+            )
+    network = call.get("VpcConfig") or call.get("NetworkConfig.VpcConfig")
+    lack = rights.cannot_join_network() if network else None
+    volume = call.text("ResourceConfig.VolumeKmsKeyId") or call.text("ProcessingResources.ClusterConfig.VolumeKmsKeyId")
+    if lack is None and volume:
+        lack = rights.cannot_use_key("kms:CreateGrant", volume, "sagemaker", kms_GrantIsForAWSResource="true")
+    if lack is not None:
+        raise ApiError("ValidationException", f"The execution role lacks a permission: {lack}")
+
+
+def _input_uris(call: Call) -> list[str]:
+    channels = [one.get("DataSource", {}).get("S3DataSource") for one in call.get("InputDataConfig") or []]
+    inputs = [one.get("S3Input") for one in call.get("ProcessingInputs") or []]
+    found = [str(source.get("S3Uri", "")) for source in [*channels, *inputs] if source]
+    return [uri for uri in found if uri.startswith("s3://")]
 
 
 class RoleObjects:

@@ -8,6 +8,8 @@ from clary.sandbox.iam.table.common import ROLE
 from clary.sandbox.iam.table.spec import Key, Need, Read, ResourceType, Rows, Tagged, text, texts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clary.sandbox.iam.call import Call
 
 USER = ResourceType("iam", "user", "arn:${Partition}:iam::${Account}:user/${UserNameWithPath}")
@@ -23,8 +25,10 @@ def _new(kind: ResourceType, member: str) -> Read:
 
 
 def _entity(kind: ResourceType, member: str) -> Read:
-    def read(call: Call) -> list[str]:
+    def read(call: Call) -> Iterable[str]:
         name = call.text(member)
+        if call.text("Path"):  # a request of CloudFormation about what it is making
+            return _new(kind, member)(call)
         if not name and kind is USER:  # left out: who asks
             name = call.facts.user_name(call.access_key)
         return [kind.arn(call, call.facts.path_of(kind.name, name, call.account))]

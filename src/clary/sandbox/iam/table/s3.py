@@ -121,7 +121,9 @@ def _kms(action: str) -> Need:
 
 
 _PUT = Need("s3:PutObject", OBJECT, _object, _WRITING)
-_TAG = Need("s3:PutObjectTagging", OBJECT, _object, (*_COMMON, _TAG_KEYS), when=lambda call: "x-amz-tagging" in call.headers)
+_TAG = Need(
+    "s3:PutObjectTagging", OBJECT, _object, (*_COMMON, _TAG_KEYS), when=lambda call: "x-amz-tagging" in call.headers
+)
 _ACL = Need("s3:PutObjectAcl", OBJECT, _object, (*_COMMON, _CANNED), when=lambda call: "x-amz-acl" in call.headers)
 # A write under If-Match compares with what is there.
 _COMPARE = Need("s3:GetObject", OBJECT, _object, _COMMON, when=lambda call: "if-match" in call.headers)
