@@ -64,6 +64,8 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("clary-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLARY_HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
+        patch.setenv("CLARY_SECRETS_PASSPHRASE", "five words are a start")
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.delenv(name, raising=False)
         yield home
