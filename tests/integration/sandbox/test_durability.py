@@ -83,7 +83,8 @@ def test_everything_survives_a_kill(own_idle: Sandbox) -> None:
     assert sorted(message["Body"] for message in messages) == ["1", "2"]
     assert messages[0]["MessageAttributes"] == _attribute()
     assert own_idle.client("ssm").get_parameter(Name="p")["Parameter"]["Value"] == "v"
-    assert len(own_idle.client("ecr").describe_repositories()["repositories"]) == 1
+    repositories = own_idle.client("ecr").describe_repositories()["repositories"]
+    assert sorted(one["repositoryName"] for one in repositories) == ["clary", "clary-sandbox/python", "repo"]
     assert own_idle.client("scheduler").get_schedule_group(Name="g")["Name"] == "g"
     after = sagemaker.describe_training_job(TrainingJobName="done")
     assert {**after, "ResponseMetadata": None} == {**done, "ResponseMetadata": None}
