@@ -13,7 +13,10 @@ import click
 import job_settings_page
 
 from clary import config
+from clary.cli.component_kind import ComponentGroup
 from clary.cli.main import root
+from clary.stacks import flavors
+from clary.stacks.flavors import KINDS, Flavor
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MADE = "<!-- Made by scripts/gen_docs.py: change the code, then run it. -->"
@@ -21,10 +24,65 @@ INTRODUCTION = """\
 Every command takes `-o json`: stdout is then nothing but one JSON document, `{"command", "item"}` or
 `{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one
 JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions`
-is another name of `clary runs`."""
+is another name of `clary runs`. The groups of components (`orchestrator`, `artifact-store`, `container-registry`,
+`image-builder`, `secrets-manager`) have the same commands, shown once; `artifact_store` and the like work too."""
 OTHER_VARIABLES = """\
 Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of
 the AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
+
+ABOUT_FLAVORS = """\
+A flavor is what a component can be: each has options of its own. `clary orchestrator flavor list` lists those that are
+installed, with the package that offers each; `clary orchestrator flavor describe sagemaker` shows one. On the command
+line and in files hyphens and underscores are the same, and values are YAML."""
+OFFERING = """
+## A flavor of your own
+
+A flavor is a value, and a package offers it by an entry point of the group `clary.flavors` that is named
+`<kind>.<flavor>`. Clary's own are found in the same way.
+
+```python
+# teamcloud.py
+from clary.stacks.flavors import Flavor, Option
+
+STORE = Flavor(
+    "artifact_store",
+    "teamcloud",
+    "Keeps runs in the bucket of a team.",
+    (
+        Option("team", "Whose bucket.", required=True, metavar="TEAM"),
+        Option("folder", "Where in it.", aliases=("prefix",), metavar="FOLDER"),
+    ),
+    lambda options: {"artifact_store": f"s3://{options['team']}-runs/{options.get('folder', '')}".rstrip("/")},
+)
+```
+
+```toml
+# pyproject.toml
+[project.entry-points."clary.flavors"]
+"artifact_store.teamcloud" = "teamcloud:STORE"
+```
+
+The function at the end turns checked options into fields of `clary.stacks.model.Stack`, which are all that the rest of
+Clary sees. It is asked when a component is made or changed, and what it gives is kept with the component. An
+orchestrator provides at least `type` (`sagemaker` or `local`), an artifact store `artifact_store`, a container registry
+`container_registry`, an image builder `image_builder`, a secrets manager `secrets`. `Option(check=…)` takes a function
+that says what is wrong with a value, or returns None; `problems=` one that judges all options together; `refused=`
+names options that people may bring from elsewhere, with what to do instead. A flavor that cannot be loaded, or that two
+packages offer, is refused as `flavor.broken`; `flavor list` shows it with the reason.
+
+What Clary asks of a flavor is a set of tests that you run in your own suite, with the package installed:
+
+```python
+from clary.stacks.flavors.contract import FlavorContract
+from teamcloud import STORE
+
+
+class TestStore(FlavorContract):
+    flavor = STORE
+    example = {"team": "ml", "folder": "runs"}
+    bad = [{"folder": "runs"}, {"team": ""}]
+```
+"""
 
 
 def commands() -> str:
@@ -42,6 +100,8 @@ def walk(command: click.Command, name: str, parent: click.Context | None) -> Ite
         command, info_name=name, parent=parent, terminal_width=100, color=False, help_option_names=["-h", "--help"]
     )
     yield context.command_path, command.get_help(context).rstrip()
+    if isinstance(command, ComponentGroup) and command.kind.name != next(iter(KINDS)):
+        return  # the same commands as those of the first kind
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
             found = command.get_command(context, child)
@@ -80,6 +140,35 @@ def settings() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def all_flavors() -> str:
+    """Return the page of the flavors: every built-in one with its options, and how to offer another."""
+    parts = ["# Flavors", MADE, ABOUT_FLAVORS]
+    for kind, of in KINDS.items():
+        parts.append(f"## {of.command}")
+        parts += [flavor(flavors.find(kind, name)) for name in flavors.names(kind)]
+    return "\n\n".join([*parts, OFFERING.strip()]) + "\n"
+
+
+def flavor(of: Flavor) -> str:
+    """Return the section of one flavor."""
+    parts = [f"### {of.kind.replace('_', '-')}: {of.name}", of.summary]
+    if of.options:
+        lines = ["| option | value | needed | meaning |", "| --- | --- | --- | --- |"]
+        for option in of.options:
+            others = f" Also `{'`, `'.join(option.aliases)}`." if option.aliases else ""
+            needed = "yes" if option.required else ""
+            lines.append(f"| `{option.name}` | `{option.metavar}` | {needed} | {option.meaning}{others} |")
+        parts.append("\n".join(lines))
+    else:
+        parts.append("It takes no options.")
+    if of.known():
+        parts.append("Every [job setting](job-settings.md) is an option too: the default of this orchestrator's jobs.")
+    if of.refused:
+        refused = [f"- `{name}`: {instead}" for name, instead in of.refused.items()]
+        parts.append("\n".join(["Options of other tools that are refused, with what to do instead:", "", *refused]))
+    return "\n\n".join(parts)
+
+
 def table(headers: tuple[str, str], rows: dict[str, str]) -> str:
     """Return a table of two columns, the first as code."""
     lines = [f"| {headers[0]} | {headers[1]} |", "| --- | --- |"]
@@ -89,6 +178,7 @@ def table(headers: tuple[str, str], rows: dict[str, str]) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": commands,
     "settings.md": settings,
+    "flavors.md": all_flavors,
     "job-settings.md": lambda: job_settings_page.page(MADE),
 }
 

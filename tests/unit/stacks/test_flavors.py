@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from clary.stacks.flavors import KINDS, builders, ecr, local, s3, sagemaker, sec
 from clary.stacks.flavors.contract import FlavorContract
 
 ROLE = "arn:aws:iam::123456789012:role/team"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "flavors.md"
 HOST = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
 
 
@@ -194,31 +196,10 @@ def test_names_are_known_in_every_spelling() -> None:
     assert not flavor.knows("label")
 
 
-MODULE = '''\
-"""A store of somebody else: buckets of a private cloud, by the name of a team."""
-
-from clary.stacks.flavors import Flavor, Option
-
-STORE = Flavor(
-    "artifact_store",
-    "teamcloud",
-    "Keeps runs in the bucket of a team.",
-    (
-        Option("team", "Whose bucket.", required=True, metavar="TEAM"),
-        Option("folder", "Where in it.", aliases=("prefix",), metavar="FOLDER"),
-    ),
-    lambda options: {"artifact_store": f"s3://{options['team']}-runs/{options.get('folder', '')}".rstrip("/")},
-)
-'''
-CONTRACT = """\
-from clary.stacks.flavors.contract import FlavorContract
-from teamcloud import STORE
-
-class TestStore(FlavorContract):
-    flavor = STORE
-    example = {"team": "ml", "folder": "a"}
-    bad = [{"folder": "a"}, {"team": ""}]
-"""
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+MODULE, CONTRACT = (body for kind, body in BLOCKS if kind == "python")
+"""The example of the reference page, and its tests."""
+(PROJECT,) = (tomllib.loads(body) for kind, body in BLOCKS if kind == "toml")
 
 
 @pytest.fixture
@@ -229,13 +210,9 @@ def site(tmp_path: Path) -> Path:
     info.mkdir(parents=True)
     (folder / "teamcloud.py").write_text(MODULE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: teamcloud\nVersion: 2.1\n")
-    (info / "entry_points.txt").write_text(
-        dedent("""\
-            [clary.flavors]
-            artifact_store.teamcloud = teamcloud:STORE
-            orchestrator.teamcloud = teamcloud:RUNNER
-            """)
-    )
+    offered = PROJECT["project"]["entry-points"][flavors.GROUP] | {"orchestrator.teamcloud": "teamcloud:RUNNER"}
+    lines = [f"[{flavors.GROUP}]", *(f"{name} = {target}" for name, target in offered.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
     return folder
 
 

@@ -42,7 +42,7 @@ CONTAINER_REGISTRY = Flavor(
     "Amazon ECR.",
     (
         Option("uri", f"{REGISTRY_FORM}.", _registry, required=True, metavar="URI"),
-        Option("default_repository", "The repository of images, where the uri names none.", _repository),
+        Option("default_repository", "Of images, where the uri names none.", _repository, metavar="REPOSITORY"),
     ),
     _provide,
     _problems,

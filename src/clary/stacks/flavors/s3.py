@@ -27,8 +27,14 @@ ARTIFACT_STORE = Flavor(
     "Keeps runs, values and code in an S3 bucket.",
     (
         Option("path", "s3://BUCKET/PREFIX.", store_problem, required=True, metavar="s3://BUCKET/PREFIX"),
-        Option("credentials", "A source of credentials, such as aws-profile:NAME.", credentials_problem),
-        Option("authentication_secret", "A local secret that holds the keys; the same as credentials=aws-secret:NAME."),
+        Option(
+            "credentials", "A source of credentials, such as aws-profile:NAME.", credentials_problem, metavar="SOURCE"
+        ),
+        Option(
+            "authentication_secret",
+            "A local secret that holds the keys; the same as credentials=aws-secret:NAME.",
+            metavar="NAME",
+        ),
     ),
     _provide,
     refused={
