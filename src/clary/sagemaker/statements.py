@@ -321,17 +321,24 @@ def _secrets(scope: Scope) -> str:
 # -- looks, by which `stack create` and `doctor` tell what is wrong; runs work without them
 
 
-def look_at_execution_role(scope: Scope) -> Statement:
-    """See that the role is there, whom it trusts, and what it may do."""
+def look_at_roles(scope: Scope) -> Statement:
+    """See that the roles are there, whom they trust, and what they may do."""
     actions = ("GetRole", "ListAttachedRolePolicies", "ListRolePolicies", "SimulatePrincipalPolicy")
-    return allow("LookAtExecutionRole", [f"iam:{action}" for action in actions], [scope.execution_role])
+    roles = [scope.execution_role, *([scope.scheduler_role] if scope.scheduler_role else [])]
+    return allow("LookAtRoles", [f"iam:{action}" for action in actions], roles)
+
+
+def look_at_own_rights(scope: Scope) -> Statement:
+    """Ask IAM what one may do oneself, as a user: a policy cannot name the role of whoever is in a session."""
+    own = f"arn:{scope.partition}:iam::{scope.account}:user/${{aws:username}}"
+    return allow("LookAtOwnRights", ["iam:SimulatePrincipalPolicy"], [own])
 
 
 def look_at_bucket(scope: Scope) -> list[Statement]:
-    """See how the bucket is encrypted and who else may reach it; take the object of the write test away again."""
+    """See how the bucket is encrypted; take the object of the write test away again."""
     bucket = f"arn:{scope.partition}:s3:::{scope.bucket}"
     return [
-        allow("LookAtBucket", ["s3:GetBucketPolicy", "s3:GetEncryptionConfiguration"], [bucket]),
+        allow("LookAtBucket", ["s3:GetEncryptionConfiguration"], [bucket]),
         allow("LookAtBucketLeavingNothing", ["s3:DeleteObject"], [scope.key(f"{WRITE_TESTS}/*")]),
     ]
 

@@ -10,6 +10,7 @@ log groups of SageMaker's jobs and the schedule group (see ``shared``).
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from clary.sagemaker.permissions import Scope, policy, trust
@@ -168,4 +169,6 @@ def _filled(value: Any) -> Any:
         return {name: _filled(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_filled(inner) for inner in value]
-    return {"Fn::Sub": value} if isinstance(value, str) and "${" in value else value
+    if not isinstance(value, str) or "${AWS::" not in value:
+        return value
+    return {"Fn::Sub": re.sub(r"\$\{(?!AWS::)", "${!", value)}  # IAM's own variables are left to IAM
