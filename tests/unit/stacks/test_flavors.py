@@ -243,6 +243,12 @@ def test_a_flavor_of_another_package_is_like_a_built_in_one(site: Path, tmp_path
     stack = clary_stack(environment, "register", "both", "-o", "run", "-a", "ours", "--no-verify")
     assert stack["resources"]["artifacts"] == "s3://ml-runs/a"
 
+    environment.pop("PYTHONPATH")  # the package is gone; what was made of it is not
+    assert clary("artifact-store", "show", "ours")["item"]["stacks"] == ["both"]
+    assert clary("stack", "show", "both")["item"]["components"][1]["backend"] == "teamcloud"
+    assert clary("artifact-store", "rename", "ours", "theirs")["item"]["flavor"] == "teamcloud"
+    assert clary("artifact-store", "update", "theirs", "--team=x")["error"]["code"] == "flavor.not_found"
+
 
 def clary_stack(environment: dict[str, str], *arguments: str) -> Any:
     program = str(Path(sys.executable).with_name("clary"))
