@@ -15,7 +15,7 @@ from clary.cli.output import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clary.doctor.findings import Report, Result, Status
+    from clary.doctor.findings import Finding, Report, Result, Status
 
 _WORDS = {"unchecked": "not checked"}
 """Statuses that people are told in other words."""
@@ -67,20 +67,25 @@ def _print(report: Report) -> None:
         ("Check", "Result", "Found"),
         [(result.check.title, _word(result.finding.status), result.finding.summary) for result in report.results],
     )
-    for result in report.results:
-        if result.finding.fix:
-            _print_fix(result)
+    for titles, finding in _fixes(report):
+        say()
+        say(f"{output.style(', '.join(titles), bold=True)} ({output.status(_word(finding.status))})")
+        say(f"  {finding.fix}")
+        for statement in finding.statements:
+            say(f"    {json.dumps(dict(statement))}")
     say()
     say(_sum(report))
 
 
-def _print_fix(result: Result) -> None:
-    finding = result.finding
-    say()
-    say(f"{output.style(result.check.title, bold=True)} ({output.status(_word(result.finding.status))})")
-    say(f"  {finding.fix}")
-    for statement in finding.statements:
-        say(f"    {json.dumps(dict(statement))}")
+def _fixes(report: Report) -> list[tuple[list[str], Finding]]:
+    """Return what there is to do, each with the titles of the checks that it is for: one cause breaks several."""
+    found: dict[str, tuple[list[str], Finding]] = {}
+    for result in report.results:
+        finding = result.finding
+        if finding.fix:
+            same = json.dumps([finding.status, finding.fix, list(finding.statements)], default=dict)
+            found.setdefault(same, ([], finding))[0].append(result.check.title)
+    return list(found.values())
 
 
 def _sum(report: Report) -> str:

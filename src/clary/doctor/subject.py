@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -89,7 +89,9 @@ class Subject:
     """A stack, its way to AWS, and shared facts. Each fact is a call that raises what AWS refused."""
 
     def __init__(self, stack: Stack) -> None:
-        self.stack = stack
+        role = stack.settings.get("execution_role") or stack.execution_role
+        self.stack = replace(stack, execution_role=role)
+        """The stack, with the role that its jobs run under: its settings may name another."""
         self.aws = open_aws(stack)
         self.settings = Once(self._settings)
         """The stack's job settings, checked."""

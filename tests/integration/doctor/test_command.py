@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,18 @@ def test_a_failure_shows_the_fix_and_is_the_exit_code(
     assert answer.code == as_json.code == 1
     assert "Quota, training (failed)\n  aws service-quotas request-service-quota-increase" in answer.out
     assert as_json.json["item"]["healthy"] is False
+
+
+def test_one_cause_of_many_failures_is_told_once(clary: CommandLine, stack: Stack) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
+        service.refresh(dataclasses.replace(stack, endpoint_url=endpoint))
+        answer = clary("doctor", "--stack", "there")
+    assert answer.code == 1
+    told = f"  Start what should listen at {endpoint}, or correct the endpoint of the stack.\n"
+    assert answer.out.count(told) <= 2  # once for the identity, which has failed, once for all that was not checked
+    assert "Identity (failed)" in answer.out
 
 
 def test_a_stack_that_is_not_there(clary: CommandLine) -> None:

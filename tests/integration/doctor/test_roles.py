@@ -221,3 +221,14 @@ def test_who_may_not_ask_learns_the_permission(stack: Stack, user: str) -> None:
         for check in ("pass-role", "role-permissions", "caller-permissions"):
             found = look(check, stack, endpoint_url=proxy.endpoint)
             assert (found.status, found.permission) == (Status.UNCHECKED, "iam:SimulatePrincipalPolicy"), check
+
+
+def test_the_role_that_the_settings_name_is_the_one_that_is_looked_at(stack: Stack, make_role: MakeRole) -> None:
+    own = make_role()
+    found = look(
+        "execution-role",
+        stack,
+        execution_role="arn:aws:iam::123456789012:role/nobody",
+        settings={"execution_role": own},
+    )
+    assert (found.status, own in found.summary) == (Status.OK, True)
