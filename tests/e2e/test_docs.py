@@ -63,7 +63,7 @@ def test_every_command_of_the_page_runs(page: Path, tmp_path: Path) -> None:
         "CLARY_HOME": str(home / ".clary"),
         "LANG": "C.UTF-8",
     }
-    if page.name == "stack-on-aws.md":
+    if page.name in ("stack-on-aws.md", "permissions.md"):
         environment |= _an_account(environment)
     try:
         for command in commands(page):
