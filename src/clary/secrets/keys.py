@@ -11,15 +11,17 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clary import config
 from clary.errors import ConfigError
+from clary.files import write_whole
 
+T = TypeVar("T")
 VARIABLE = "CLARY_SECRETS_KEY"
 _FORM = re.compile(r"[A-Za-z0-9_-]{43}=")
 """32 bytes in URL-safe base 64: a key of Fernet."""
@@ -46,30 +48,43 @@ def find() -> Key | None:
     if given := os.environ.get(VARIABLE):
         return _checked(given.strip(), f"the variable {VARIABLE}")
     ring = _keyring()
-    if ring is not None and (kept := ring.get_password(_SERVICE, _USER)):
+    if ring is not None and (kept := _asked(lambda: ring.get_password(_SERVICE, _USER))):
         return _checked(kept, "the system's keyring")
     return _from_file(key_file())
 
 
 def find_or_make() -> Key:
     """Return the key; one is made if there is none. Raises ConfigError (``secret.bad_key_source``)."""
+    found = find()
+    if found is not None:
+        return found
     with _making():
-        found = find()
-        if found is not None:
-            return found
-        from cryptography.fernet import Fernet
+        return find() or _made()  # another process may have made it meanwhile
 
-        text = Fernet.generate_key().decode()
-        ring = _keyring()
-        if ring is not None:
-            ring.set_password(_SERVICE, _USER, text)
-            return Key(text, "the system's keyring")
-        file = key_file()
-        _refuse_beside_the_store(file)
-        from clary.files import write_whole
 
-        write_whole(file, text + "\n", synced=True)
-        return Key(text, str(file))
+def _made() -> Key:
+    from cryptography.fernet import Fernet
+
+    text = Fernet.generate_key().decode()
+    ring = _keyring()
+    if ring is not None:
+        _asked(lambda: ring.set_password(_SERVICE, _USER, text))
+        return Key(text, "the system's keyring")
+    file = key_file()
+    _refuse_beside_the_store(file)
+    write_whole(file, text + "\n", synced=True)
+    return Key(text, str(file))
+
+
+def _asked(question: Callable[[], T]) -> T:
+    """Return what the keyring answers; it may be locked, or gone."""
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 - whatever the keyrings of the systems raise
+        raise _bad(
+            f"The system's keyring does not answer: {type(error).__name__}.",
+            f"Unlock it, or give the key in {VARIABLE}.",
+        ) from None
 
 
 def key_file() -> Path:
@@ -139,9 +154,6 @@ def _making() -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder / ".secrets.key.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        if os.environ.get(VARIABLE):  # nothing need be written then
-            yield
-            return
         raise _bad(
             f"The folder {folder} for the key cannot be used: {error.strerror}.",
             f"Correct its rights, set XDG_CONFIG_HOME to another folder, or give a key in {VARIABLE}.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 import threading
@@ -27,9 +28,14 @@ class _Hidden:
     """The forms of the hidden values, how often each was asked for, and one pattern for all."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.forms: Counter[str] = Counter()
         self.pattern: re.Pattern[str] | None = None
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Let a forked child print, whatever the parent's other threads were doing at that moment."""
+        self.lock = threading.Lock()
+        self.writing = threading.RLock()
 
     def count(self, forms: Iterable[str], step: int) -> None:
         with self.lock:
@@ -42,6 +48,7 @@ class _Hidden:
 
 
 _hidden = _Hidden()
+os.register_at_fork(after_in_child=_hidden.renew_locks)
 
 
 def hide(values: Iterable[str]) -> None:
@@ -117,11 +124,10 @@ class MaskedStream(io.TextIOBase):
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._held = ""
-        self._writing = threading.RLock()
 
     def write(self, text: str) -> int:
         """Write a text, masked."""
-        with self._writing:
+        with _hidden.writing:
             whole = self._held + text
             rest = _after_last(whole)
             self._held = whole[len(whole) - _beginning_at_end(whole[rest:]) :]
@@ -130,7 +136,7 @@ class MaskedStream(io.TextIOBase):
 
     def finish(self) -> None:
         """Write what is held back; the stream is used no more."""
-        with self._writing:
+        with _hidden.writing:
             held, self._held = self._held, ""
             if held:
                 self._stream.write(held)

@@ -112,7 +112,7 @@ def test_the_variable_wins_and_no_file_is_made(store: LocalSecrets, monkeypatch:
     monkeypatch.setenv(keys.VARIABLE, f" {key}\n")
     put(store, "db", PASSWORD=VALUE)
     assert store.read("db") == {"PASSWORD": VALUE}
-    assert not keys.key_file().exists()
+    assert not keys.key_file().parent.exists()
     assert keys.find() == keys.Key(key, "the variable CLARY_SECRETS_KEY")
 
 
@@ -151,6 +151,17 @@ def test_a_usable_keyring_keeps_the_key(
     fake_keyring.clear()
     with pytest.raises(ConfigError, match="the system's keyring"):
         store.read("db")
+
+
+def test_a_locked_keyring_is_told(
+    store: LocalSecrets, fake_keyring: dict[tuple[str, str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: str) -> str:
+        raise RuntimeError("it is locked")
+
+    monkeypatch.setattr(sys.modules["keyring"], "get_password", locked)
+    with pytest.raises(ConfigError, match="keyring does not answer: RuntimeError"):
+        put(store, "db", PASSWORD=VALUE)
 
 
 def test_a_keyring_without_a_place_is_passed_over(

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import signal
+import sys
+import threading
+import time
 from urllib.parse import quote
 
 import pytest
@@ -65,6 +70,33 @@ def test_printing_is_masked_in_pieces_too() -> None:
         stream.finish()
     assert kept.getvalue() == "xabc***\nabca"
     assert (stream.isatty(), stream.writable(), stream.newlines) == (False, True, None)
+
+
+def test_a_forked_child_can_print_while_another_thread_does(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = redaction.MaskedStream(io.StringIO())
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(_text: str) -> None:
+        inside.set()
+        go_on.wait(30)
+
+    stream._stream.write = slow
+    other = threading.Thread(target=stream.write, args=("x",))
+    other.start()
+    assert inside.wait(30)
+    with redaction.hidden(["a hidden text"]):
+        child = os.fork()
+        if child == 0:  # the other thread is not here, and its locks must not be held either
+            redaction.MaskedStream(sys.__stdout__).write("the child\n")
+            os._exit(0 if redaction.mask("a hidden text") == "***" else 1)
+    deadline = time.monotonic() + 30
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+    go_on.set()
+    other.join()
+    assert ended == (child, 0)
 
 
 def test_the_output_of_a_block_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
