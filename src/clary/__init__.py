@@ -11,6 +11,7 @@ from clary._version import __version__
 
 if TYPE_CHECKING:
     from clary.flows import (
+        Retries,
         as_completed,
         checkpoint,
         configure,
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
         load,
         log,
         save,
+        sleep,
+        sleep_async,
         use_stack,
+        wait,
+        wait_async,
     )
     from clary.stacks.model import Stack
 
 __all__ = [
+    "Retries",
     "Stack",
     "__version__",
     "as_completed",
@@ -42,7 +48,11 @@ __all__ = [
     "load",
     "log",
     "save",
+    "sleep",
+    "sleep_async",
     "use_stack",
+    "wait",
+    "wait_async",
 ]
 
 

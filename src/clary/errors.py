@@ -26,6 +26,7 @@ The tree::
     └── SandboxError        the local SageMaker could not do what was asked
     Interruption (BaseException)
     ├── Fenced              another attempt of this run has taken over
+    ├── Suspended           the run waits for an answer or a time, and nothing need run meanwhile
     └── StopRequested       somebody asked this run to stop
 
 An ``Interruption`` ends the process in an orderly way; it is not an ``Exception``, so user code does not swallow it.
@@ -190,6 +191,17 @@ class Interruption(BaseException):
 
 class Fenced(Interruption):
     """Another attempt of this run has taken over; this process may record nothing more."""
+
+
+class Suspended(Interruption):
+    """The run waits, and nothing need run meanwhile."""
+
+    def __init__(self, on: list[str], until: float | None) -> None:
+        super().__init__("the run waits")
+        self.on = on
+        """Paths of what it waits for."""
+        self.until = until
+        """Epoch seconds at which it goes on in any case; None: only an answer wakes it."""
 
 
 class StopRequested(Interruption):

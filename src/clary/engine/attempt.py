@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
+import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,19 +14,22 @@ from clary.artifacts import decode, encode
 from clary.engine import failure
 from clary.engine.execution import Execution
 from clary.engine.scope import current_scope
-from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested
+from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
 from clary.journal import records
 from clary.journal.writer import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clary.engine.retry import Retries
+    from clary.engine.suspension import Waker
     from clary.journal.log import Log
     from clary.journal.records import Record
     from clary.journal.state import RunState
     from clary.objects import ObjectStore
 
 EXIT_COMPLETED = 0
+"""Also of an attempt that was suspended."""
 EXIT_FAILED = 1
 """Do not retry: the user's code failed."""
 EXIT_TRY_AGAIN = 75
@@ -40,6 +46,7 @@ class Body(Protocol):
     name: str
     function: Callable[..., Any]
     workers: int | None
+    retries: Retries
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Outcome:
     """How an attempt ended."""
 
     status: str
-    """``completed``, ``failed``, ``stopped``, ``fenced``, or ``interrupted`` (by a signal that nobody asked for)."""
+    """``completed``, ``failed``, ``stopped``, ``waiting``, ``fenced``, or ``interrupted`` by a signal."""
     value: Any = None
     error: BaseException | None = None
     failure: Record | None = None
@@ -68,6 +75,7 @@ def run_attempt(
     host: str,
     on_call: Callable[[Record], None] | None = None,
     on_open: Callable[[Journal], None] | None = None,
+    waker: Waker | None = None,
 ) -> Outcome:
     """Run one attempt at a run's flow and record its end.
 
@@ -79,6 +87,7 @@ def run_attempt(
         host: name of this machine, for the record.
         on_call: told of every call that is recorded, in the order of the log.
         on_open: given the journal once it is open, e.g. to watch it for a stop request.
+        waker: wakes the run when it is suspended until a time; None where the process may stay, and sleep.
 
     Whatever the flow's body raises is in the outcome, not raised. Raises JournalError when the record cannot be
     read or written, KeyboardInterrupt after recording it.
@@ -89,48 +98,113 @@ def run_attempt(
         if on_open is not None:
             on_open(journal)
         claimed = state.attempts.get(attempt)
-        execution = Execution(
-            journal,
-            store,
-            on_change=claimed.on_change if claimed else "error",
-            on_call=on_call,
-        )
+        running = _Running(journal, store, claimed.on_change if claimed else "error", on_call, waker)
     except Interruption as error:
         return _interrupted(journal, error)
-    return _run_to_end(execution, load)
+    return _run_to_end(running, load)
 
 
-def _run_to_end(execution: Execution, load: Callable[[RunState], Body]) -> Outcome:
-    journal = execution.journal
+class _Running:
+    """An attempt under way: one execution of the flow's body after another, on one journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: ObjectStore,
+        on_change: str,
+        on_call: Callable[[Record], None] | None,
+        waker: Waker | None,
+    ) -> None:
+        self._make = functools.partial(Execution, journal, store, on_change=on_change, on_call=on_call, waker=waker)
+        self.execution = self._make()
+
+    def begin_again(self) -> None:
+        """Run the body once more; what is recorded is replayed."""
+        self.execution = self._make()
+
+
+def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
+    journal = running.execution.journal
     try:
         try:
-            value = _run_flow(execution, load)
+            flow = load(journal.state)
+            value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
             broke_in = _interruption(error)
-            execution.close(broke_in or error)
+            running.execution.close(broke_in or error)
             if broke_in is not None:
                 raise broke_in from None
-            return _failed(execution, error)
-        execution.close(Fenced("the run is completed"))
-        return _completed(execution, value)
+            return _failed(running.execution, error)
+        running.execution.close(Fenced("the run is completed"))
+        return _completed(running.execution, value)
     except KeyboardInterrupt:
         _stopped(journal, StopRequested("interrupted from the keyboard"))
         raise
+    except Suspended:
+        return Outcome("waiting")
     except Interruption as error:
         outcome = _interrupted(journal, error)
-    return outcome if outcome.status != "completed" else _completed(execution, _output(execution))
+    return outcome if outcome.status != "completed" else _completed(running.execution, _output(running.execution))
 
 
-def _run_flow(execution: Execution, load: Callable[[RunState], Body]) -> Any:
-    """Run the flow's body, see its calls to their end and record the value."""
-    state = execution.journal.state
-    flow = load(state)
-    execution.workers = flow.workers or execution.workers
-    inputs = {name: decode(value, execution.store) for name, value in state.inputs.items()}
-    value = _run_body(execution, flow, inputs)
+def _run_flow(running: _Running, flow: Body) -> Any:
+    """Run the flow's body, as often as its retries allow, see its calls to their end and record the value.
+
+    Raises Suspended once the run is recorded as waiting.
+    """
+    while True:
+        execution = running.execution
+        execution.workers = flow.workers or execution.workers
+        inputs = {name: decode(value, execution.store) for name, value in execution.journal.state.inputs.items()}
+        retry = execution.journal.state.flow_retry
+        try:
+            execution.rest_until(retry["next_at"] if retry else 0.0)
+            value = _run_body(execution, flow, inputs)
+            execution.drain()
+        except BaseException as error:
+            if not _goes_on(execution, flow, error):
+                raise
+            running.begin_again()
+            continue
+        execution.write(records.completed(encode(value, execution.store)))
+        return value
+
+
+def _goes_on(execution: Execution, flow: Body, error: BaseException) -> bool:
+    """Tell whether the body is to run again: after a failure that is retried, or a wait whose end is there already."""
+    broke_in = _interruption(error)
+    if isinstance(broke_in, Suspended):
+        _suspend(execution, broke_in)
+        return _wake_up(execution)
+    if broke_in is not None or not isinstance(error, Exception) or execution.ended is not None:
+        return False
+    retry = execution.journal.state.flow_retry
+    number = (retry["n"] if retry else 0) + 1
+    if not flow.retries.allows(number, error):
+        return False
+    execution.drain()  # none of its calls may still run when the body runs again
+    described = failure.describe(error, execution.store)
+    next_at = time.time() + flow.retries.pause(number)
+    execution.write(records.flow_retried(number, described, _failed_calls(execution, error), next_at))
+    return True
+
+
+def _suspend(execution: Execution, suspended: Suspended) -> None:
+    """Record that the run waits. Who wakes it is arranged first: else a crash between the two would leave it asleep."""
     execution.drain()
-    execution.journal.write(records.completed(encode(value, execution.store)))
-    return value
+    if suspended.until is not None and execution.waker is not None:
+        execution.waker.wake_at(suspended.until)
+    execution.write(records.suspended(suspended.on, suspended.until))
+
+
+def _wake_up(execution: Execution) -> bool:
+    """Go on at once if the answer came just before the run was recorded as waiting: nobody else would."""
+    journal = execution.journal
+    if not journal.state.due(time.time()):
+        journal.close(Fenced("the run waits"))
+        return False
+    execution.write(records.opened(nonce=os.urandom(16).hex(), host=socket.gethostname(), pid=os.getpid()))
+    return True
 
 
 def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
@@ -169,12 +243,16 @@ def _failed(execution: Execution, error: BaseException) -> Outcome:
         again = journal.ended.retry is not Retry.NO
         return Outcome("failed", error=journal.ended, exit_code=EXIT_TRY_AGAIN if again else EXIT_FAILED)
     described = failure.describe(error, execution.store)
-    unseen = (path for paths in list(execution.unseen_failures.values()) for path in paths)
-    calls = sorted({*failure.failed_calls(error), *unseen})
-    record = records.failed(described, calls, failure.cause_of(error))
+    record = records.failed(described, _failed_calls(execution, error), failure.cause_of(error))
     journal.write(record)
     journal.close(Fenced("the run has failed"))
     return Outcome("failed", error=error, failure=record, exit_code=EXIT_FAILED)
+
+
+def _failed_calls(execution: Execution, error: BaseException) -> list[str]:
+    """Return the calls whose failure is behind the flow's, and those that failed and nobody has looked at."""
+    unseen = (path for paths in list(execution.unseen_failures.values()) for path in paths)
+    return sorted({*failure.failed_calls(error), *unseen})
 
 
 def _interrupted(journal: Journal, error: Interruption) -> Outcome:

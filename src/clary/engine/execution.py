@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from clary.engine.futures import CallFuture
     from clary.engine.loops import Outbox
+    from clary.engine.retry import Retries
+    from clary.engine.suspension import Waker
     from clary.journal.records import Record
     from clary.journal.writer import Journal
     from clary.objects import ObjectStore
@@ -39,6 +41,9 @@ class Callee(Protocol):
 
     name: str
     function: Callable[..., Any]
+    retries: Retries
+    timeout: float | None
+    """Seconds after which a try of the body is ended."""
 
     @property
     def signature(self) -> inspect.Signature:
@@ -73,12 +78,17 @@ class Execution:
         *,
         on_change: str = divergence.ERROR,
         on_call: Callable[[Record], None] | None = None,
+        waker: Waker | None = None,
     ) -> None:
         self.journal = journal
         self.store = store
         self.on_change = on_change
+        self.waker = waker
+        """None where the process may simply stay: on a laptop."""
         self.recorded = dict(journal.state.calls)
         self.values = dict(journal.state.values)
+        self.tries = {path: (record["n"], record["next_at"]) for path, record in journal.state.tries.items()}
+        """Calls that have failed and are tried again: how often they failed, and when the next try begins."""
         self.committed = list(self.recorded)
         """Paths of the recorded calls in the order of the log; grows as calls are recorded."""
         self.news = threading.Condition()
@@ -171,42 +181,55 @@ class Execution:
         """
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        started = time.time()
-        try:
-            value = self._context(call).run(call.callee.function, *call.arguments, **call.keywords)
-            if inspect.iscoroutine(value):
-                value = self._run_coroutine(call, value)
-            record = self._finished(call, value, started)
-        except Interruption:
-            raise
-        except Exception as error:
-            self._write(self._failed(call, error, started))
-            if not submitted:
-                self.unseen_failures.pop(call.path, None)
-            raise
-        self._write(record)
-        return value
+        while True:
+            self.rest_until(self._next_try(call))
+            started = time.time()
+            try:
+                value = self._run_body(call)
+                record = self._finished(call, value, started)
+            except Interruption:
+                raise
+            except Exception as error:
+                if (failed_try := self._failed_try(call, error)) is not None:
+                    self.write(failed_try)
+                    self._begin_again(failed_try)
+                    continue
+                self.write(self._failed(call, error, started))
+                if not submitted:
+                    self.unseen_failures.pop(call.path, None)
+                raise
+            self.write(record)
+            return value
 
     async def perform_async(self, call: Call, *, submitted: bool = False) -> Any:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        started = time.time()
-        token = current_scope.set(Scope(self, call.path))
-        try:
-            value = await call.callee.function(*call.arguments, **call.keywords)
-            record = self._finished(call, value, started)
-        except Interruption:
-            raise
-        except Exception as error:
-            await self._write_async(self._failed(call, error, started))
-            if not submitted:
-                self.unseen_failures.pop(call.path, None)
-            raise
-        finally:
-            current_scope.reset(token)
-        await self._write_async(record)
-        return value
+        while True:
+            if (at := self._next_try(call)) > time.time():
+                from clary.engine.loops import rest_until
+
+                await rest_until(self, at)
+            started = time.time()
+            token = current_scope.set(Scope(self, call.path, in_call=True))
+            try:
+                value = await self._run_async_body(call)
+                record = self._finished(call, value, started)
+            except Interruption:
+                raise
+            except Exception as error:
+                if (failed_try := self._failed_try(call, error)) is not None:
+                    await self._write_async(failed_try)
+                    self._begin_again(failed_try)
+                    continue
+                await self._write_async(self._failed(call, error, started))
+                if not submitted:
+                    self.unseen_failures.pop(call.path, None)
+                raise
+            finally:
+                current_scope.reset(token)
+            await self._write_async(record)
+            return value
 
     def recorded_value(self, kind: str, scope: Scope, make: Callable[[], Any]) -> Any:
         """Return a reading of clock or chance: the recorded one, or a new one that is recorded first."""
@@ -217,9 +240,73 @@ class Execution:
         self.journal.write({"kind": records.VALUE, "path": path, "value": value})
         return value
 
+    def rest_until(self, moment: float) -> None:
+        """Let time pass, to ``moment`` (epoch seconds); raises the reason where the flow ends meanwhile."""
+        with self.news:
+            while (left := moment - time.time()) > 0:
+                self.refuse_ended()
+                self.news.wait(left)
+
+    def refuse_ended(self) -> None:
+        """Raise the reason for which this attempt has ended, if it has."""
+        if self.ended is not None:
+            raise self.ended if isinstance(self.ended, Interruption) else Fenced("the flow has ended")
+
+    def _run_body(self, call: Call) -> Any:
+        if call.callee.timeout is not None:
+            if inspect.iscoroutinefunction(call.callee.function):
+                return self._run_coroutine(call, self._run_async_body(call))
+            from clary.engine.bodies import Child
+
+            child = Child(self._context(call), call.callee.function, call.arguments, call.keywords)
+            return child.result(call.callee.timeout, lambda: self.ended)
+        value = self._context(call).run(call.callee.function, *call.arguments, **call.keywords)
+        return self._run_coroutine(call, value) if inspect.iscoroutine(value) else value
+
+    async def _run_async_body(self, call: Call) -> Any:
+        if call.callee.timeout is None:
+            return await call.callee.function(*call.arguments, **call.keywords)
+        import asyncio
+
+        try:
+            async with asyncio.timeout(call.callee.timeout) as limit:
+                return await call.callee.function(*call.arguments, **call.keywords)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the body's own
+            raise TimeoutError(f"the call has not ended within {call.callee.timeout:g} seconds") from None
+
+    def _next_try(self, call: Call) -> float:
+        """Return when the call may run (epoch seconds), 0 for at once."""
+        return self.tries[call.path][1] if call.path in self.tries else 0.0
+
+    def _failed_try(self, call: Call, error: Exception) -> Record | None:
+        """Return the record of a failed try after which another follows; None when there is none."""
+        number = self.tries.get(call.path, (0, 0.0))[0] + 1
+        if self.ended is not None or not call.callee.retries.allows(number, error):
+            return None
+        below = [path for path in failure.failed_calls(error) if path.startswith(f"{call.path}/")]
+        unseen = [path for path in self.unseen_failures if path.startswith(f"{call.path}/")]
+        next_at = time.time() + call.callee.retries.pause(number)
+        described = failure.describe(error, self.store)
+        return records.try_failed(call.path, number, described, sorted({*below, *unseen}), next_at)
+
+    def _begin_again(self, failed_try: Record) -> None:
+        """Take in that a try has failed: calls below it that failed run again, those that returned do not."""
+        self.tries[failed_try["path"]] = (failed_try["n"], failed_try["next_at"])
+        below = f"{failed_try['path']}/"
+        done = {path: record for path, record in list(self.journal.state.calls.items()) if path.startswith(below)}
+        self.recorded.update(done)  # what has been recorded in this attempt is replayed as well
+        again = set(failed_try["calls"])
+        for path in again:
+            self.recorded.pop(path, None)
+            self.unseen_failures.pop(path, None)
+        with self.news:  # their place in the log will be another
+            self.committed = ["" if path in again else path for path in self.committed]
+
     def _context(self, call: Call) -> contextvars.Context:
         context = contextvars.copy_context()
-        context.run(current_scope.set, Scope(self, call.path))
+        context.run(current_scope.set, Scope(self, call.path, in_call=True))
         return context
 
     def _run_coroutine(self, call: Call, coroutine: Any) -> Any:
@@ -259,7 +346,8 @@ class Execution:
             "ended": time.time(),
         }
 
-    def _write(self, *ready: Record) -> None:
+    def write(self, *ready: Record) -> None:
+        """Make records durable; a failure to do so ends the attempt."""
         try:
             self.journal.write(*ready)
         except BaseException as error:
@@ -268,7 +356,7 @@ class Execution:
 
     async def _write_async(self, record: Record) -> None:
         if self.journal.log.immediate:
-            self._write(record)
+            self.write(record)
             return
         import asyncio
 
@@ -276,7 +364,7 @@ class Execution:
         if loop not in self._outboxes:
             from clary.engine.loops import Outbox
 
-            self._outboxes[loop] = Outbox(self._write)
+            self._outboxes[loop] = Outbox(self.write)
         await self._outboxes[loop].put(record)
 
     def _announce(self, record: Record) -> None:
@@ -308,8 +396,7 @@ class Execution:
             hearer()
 
     def _refuse_to_begin(self, path: str) -> None:
-        if self.ended is not None:  # code that still runs in a thread, or in a “finally”
-            raise self.ended if isinstance(self.ended, Interruption) else Fenced("the flow has ended")
+        self.refuse_ended()  # code that still runs in a thread, or in a “finally”
         if os.getpid() != self._process:
             raise UsageError(
                 "call.in_other_process",

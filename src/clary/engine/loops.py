@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from clary.engine.execution import Execution
     from clary.engine.futures import CallFuture
     from clary.journal.records import Record
+
+_LOOK_SECONDS = 0.2
+"""Between looks whether the flow has ended meanwhile."""
 
 
 def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -50,8 +54,16 @@ def numbered_task(
     if scope is None:
         return asyncio.Task(coroutine, loop=loop, **options)
     context = options.pop("context", None) or contextvars.copy_context()
-    context.run(current_scope.set, Scope(scope.execution, scope.next_path("task")))
+    context.run(current_scope.set, Scope(scope.execution, scope.next_path("task"), in_call=scope.in_call))
     return asyncio.Task(coroutine, loop=loop, context=context, **options)
+
+
+async def rest_until(execution: Execution, moment: float) -> None:
+    """Let time pass in an event loop, to ``moment``; raises the reason where the flow ends meanwhile."""
+    while (left := moment - time.time()) > 0:
+        execution.refuse_ended()
+        await asyncio.sleep(min(left, _LOOK_SECONDS))
+    execution.refuse_ended()
 
 
 class Outbox:

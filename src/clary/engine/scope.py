@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 class Scope:
     """A place in the flow from which calls are made: the flow's body, a call's body, or an asyncio task."""
 
-    __slots__ = ("_counts", "_lock", "execution", "path")
+    __slots__ = ("_counts", "_lock", "execution", "in_call", "path")
 
-    def __init__(self, execution: Execution, path: str) -> None:
+    def __init__(self, execution: Execution, path: str, *, in_call: bool = False) -> None:
         self.execution = execution
         self.path = path
+        self.in_call = in_call
+        """Whether this is inside a checkpoint's body."""
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 

@@ -1,10 +1,12 @@
 """What users write: flows and checkpoints. Runs inside the job: standard library only."""
 
 from clary.engine.futures import CallFuture, CallFutures, as_completed
+from clary.engine.retry import Retries
 from clary.flows.checkpoint import Checkpoint, checkpoint
 from clary.flows.context import RunContext, current_run, load, log, save
 from clary.flows.flow import Flow, FlowOptions, RunHandle, flow
 from clary.flows.stacks import configure, create_stack, current_stack, delete_stack, list_stacks, use_stack
+from clary.flows.waiting import sleep, sleep_async, wait, wait_async
 
 __all__ = [
     "CallFuture",
@@ -12,6 +14,7 @@ __all__ = [
     "Checkpoint",
     "Flow",
     "FlowOptions",
+    "Retries",
     "RunContext",
     "RunHandle",
     "as_completed",
@@ -26,5 +29,9 @@ __all__ = [
     "load",
     "log",
     "save",
+    "sleep",
+    "sleep_async",
     "use_stack",
+    "wait",
+    "wait_async",
 ]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from clary.engine.futures import CallFuture, CallFutures, running_loop
+from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import Scope, current_scope
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from clary.engine.execution import Call
 
@@ -20,14 +24,28 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """What the decorator was told."""
+
+    key: Callable[..., str] | None = None
+    retries: Retries = NONE
+    timeout: float | None = None
+    """Seconds after which a try is ended."""
+    type: str | None = None
+    """A label for people: ``llm_call``, ``tool_call``, ``train``…"""
+
+
 class Checkpoint(Generic[P, R]):
     """A function made durable. Called in a flow it returns the plain value; outside one it is the plain function."""
 
-    def __init__(self, function: Callable[P, R], *, name: str | None, key: Callable[P, str] | None) -> None:
+    def __init__(self, function: Callable[P, R], *, name: str | None, options: CheckpointOptions) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
-        self.key = key
+        self.options = options
+        self.retries = options.retries
+        self.timeout = options.timeout
         _check_name(self.name)
         self._lines = file_lines(function)
 
@@ -84,10 +102,8 @@ class Checkpoint(Generic[P, R]):
         return future
 
     def _make(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        if self.key is None:
-            path = scope.next_path(self.name)
-        else:
-            path = scope.keyed_path(self.name, str(self.key(*args, **kwargs)))
+        key = self.options.key
+        path = scope.next_path(self.name) if key is None else scope.keyed_path(self.name, str(key(*args, **kwargs)))
         return scope.execution.make(self, path, args, kwargs)
 
     def _scope(self, verb: str) -> Scope:
@@ -105,10 +121,22 @@ class Checkpoint(Generic[P, R]):
 def checkpoint(function: Callable[P, R], /) -> Checkpoint[P, R]: ...
 @overload
 def checkpoint(
-    *, name: str | None = None, key: Callable[..., str] | None = None
+    *,
+    name: str | None = None,
+    key: Callable[..., str] | None = None,
+    retries: RetriesLike = None,
+    timeout: float | timedelta | None = None,
+    type: str | None = None,
 ) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
 def checkpoint(
-    function: Callable[P, R] | None = None, /, *, name: str | None = None, key: Callable[..., str] | None = None
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    key: Callable[..., str] | None = None,
+    retries: RetriesLike = None,
+    timeout: float | timedelta | None = None,
+    type: str | None = None,  # noqa: A002 the word that people know
 ) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
     """Make a function durable: each completed call in a flow is recorded and never runs again in that run.
 
@@ -116,12 +144,29 @@ def checkpoint(
         function: sync or async; what it returns is kept by value.
         name: stands for the function in the record; default its own name.
         key: gives a call's identity from its arguments, in place of the count of calls of that name.
+        retries: tries after the first: a count, or ``Retries(count=3, delay=1, backoff=2, on=(ConnectionError,))``.
+        timeout: seconds after which a try is ended and fails with TimeoutError. A sync body with a timeout runs in a
+            process of its own, which can be ended whatever it does; what it returns must pickle.
+        type: a label for people, such as ``llm_call``.
 
     A call that was running when the process died runs again: let effects outside use ``current_run().idempotency_key``.
     """
+    options = CheckpointOptions(key, retries_from(retries), _seconds(timeout), type)
     if function is not None:
-        return Checkpoint(function, name=name, key=key)
-    return lambda decorated: Checkpoint(decorated, name=name, key=key)
+        return Checkpoint(function, name=name, options=options)
+    return lambda decorated: Checkpoint(decorated, name=name, options=options)
+
+
+def _seconds(timeout: float | timedelta | None) -> float | None:
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is not None and not seconds > 0:
+        raise UsageError(
+            "checkpoint.bad_timeout",
+            f"timeout={timeout!r} is no time in which anything could be done.",
+            next_step="Give seconds, or a timedelta, of more than 0.",
+            field="timeout",
+        )
+    return seconds
 
 
 def _check_name(name: str) -> None:

@@ -60,7 +60,7 @@ class RunContext:
 
 def current_run() -> RunContext:
     """Return the run this code belongs to; raises UsageError (``flow.none_running``) outside a flow."""
-    return RunContext(_scope("current_run()"))
+    return RunContext(scope_of("current_run()"))
 
 
 def save(name: str, value: Any) -> str:
@@ -68,7 +68,7 @@ def save(name: str, value: Any) -> str:
 
     A later ``save`` of the same name replaces it in the run's list; the bytes of both stay.
     """
-    scope = _scope("save()")
+    scope = scope_of("save()")
     execution = scope.execution
     path = scope.next_path(f"~save:{name}")
     if path not in execution.values:
@@ -86,7 +86,7 @@ def load(name: str) -> Any:
 
     Which value that was is recorded, so that a replay finds the same, whatever has been kept since.
     """
-    scope = _scope("load()")
+    scope = scope_of("load()")
     execution = scope.execution
     saved = execution.journal.state.saved
     kept = execution.recorded_value(f"~load:{name}", scope, lambda: saved[name]["value"] if name in saved else None)
@@ -102,7 +102,7 @@ def load(name: str) -> Any:
 
 def log(**values: Any) -> None:
     """Note facts about the run (metrics, parameters), shown with it. Values are plain data: what JSON can hold."""
-    scope = _scope("log()")
+    scope = scope_of("log()")
     path = scope.next_path("~log")
     try:
         json.dumps(values)
@@ -116,7 +116,8 @@ def log(**values: Any) -> None:
         )
 
 
-def _scope(what: str) -> Scope:
+def scope_of(what: str) -> Scope:
+    """Return the scope of the flow that runs this code; raises UsageError (``flow.none_running``) outside one."""
     scope = current_scope.get()
     if scope is None:
         raise UsageError(

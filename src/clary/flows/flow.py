@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import current_scope
-from clary.errors import UsageError
+from clary.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,19 +29,20 @@ class FlowOptions:
     stack: str | None = None
     image: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    workers: int | None = None
+    retries: Retries = NONE
 
 
 class Flow(Generic[P, R]):
     """A function whose run is durable."""
 
-    def __init__(
-        self, function: Callable[P, R], *, name: str | None, options: FlowOptions, workers: int | None
-    ) -> None:
+    def __init__(self, function: Callable[P, R], *, name: str | None, options: FlowOptions) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
         self.options = options
-        self.workers = workers
+        self.workers = options.workers
+        self.retries = options.retries
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
@@ -64,8 +65,7 @@ class Flow(Generic[P, R]):
 
     def on(self, stack: str) -> Flow[P, R]:
         """Return this flow with another stack: ``digits.on("gpu").run(models=8)``."""
-        options = FlowOptions(stack, self.options.image, self.options.settings)
-        return Flow(self.function, name=self.name, options=options, workers=self.workers)
+        return Flow(self.function, name=self.name, options=replace(self.options, stack=stack))
 
     def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs by parameter name, defaults included.
@@ -123,8 +123,8 @@ class Flow(Generic[P, R]):
 
     def _unknown_input(self, name: str) -> UsageError:
         names = list(self.signature.parameters)
-        near = difflib.get_close_matches(name, names, 1)
-        hint = f"Did you mean “{near[0]}”? " if near else ""
+        meant = nearest(name, names)
+        hint = f"Did you mean “{meant}”? " if meant else ""
         return UsageError(
             "flow.unknown_input",
             f"The flow {self.name} has no input “{name}”.",
@@ -176,6 +176,7 @@ def flow(
     stack: str | None = None,
     image: str | None = None,
     workers: int | None = None,
+    retries: RetriesLike = None,
     **settings: Any,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(
@@ -186,6 +187,7 @@ def flow(
     stack: str | None = None,
     image: str | None = None,
     workers: int | None = None,
+    retries: RetriesLike = None,
     **settings: Any,
 ) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
     """Make a function a flow: its runs are recorded, and a killed run goes on where it was.
@@ -197,9 +199,15 @@ def flow(
         stack: where its runs go unless somebody says otherwise.
         image: that runs it.
         workers: threads for submitted calls; default the machine's cores and four, 32 at most.
+        retries: how often a body that raises runs again, in the same attempt: a count or ``Retries(…)``. What is
+            recorded does not run again.
         settings: of the job, such as ``instance_type`` and ``max_runtime_in_seconds``.
     """
-    options = FlowOptions(stack, image, settings)
+    if workers is not None and workers < 1:
+        raise UsageError(
+            "flow.bad_workers", f"workers={workers} is not a number of threads.", next_step="Give 1 or more."
+        )
+    options = FlowOptions(stack, image, settings, workers, retries_from(retries))
     if function is not None:
-        return Flow(function, name=name, options=options, workers=workers)
-    return lambda decorated: Flow(decorated, name=name, options=options, workers=workers)
+        return Flow(function, name=name, options=options)
+    return lambda decorated: Flow(decorated, name=name, options=options)

@@ -30,6 +30,15 @@ STOPPED = "stopped"
 FAILED = "failed"
 COMPLETED = "completed"
 ATTEMPT_ENDED = "attempt_ended"
+TRY_FAILED = "try_failed"
+FLOW_RETRIED = "flow_retried"
+WAIT = "wait"
+ANSWER = "answer"
+TIMER = "timer"
+SUSPENDED = "suspended"
+
+ANSWERED, DEFAULTED, EXPIRED, ABORTED = "answered", "defaulted", "expired", "aborted"
+"""How a wait came to its end."""
 
 
 class Entry(TypedDict):
@@ -109,6 +118,36 @@ def failed(error: Record, calls: list[str], cause: str) -> Record:
 def completed(output: Record) -> Record:
     """The flow's body returned; the encoded value."""
     return {"kind": COMPLETED, "output": output}
+
+
+def try_failed(path: str, number: int, error: Record, calls: list[str], next_at: float) -> Record:
+    """A try of a call has failed and another follows at ``next_at``. ``calls`` below it that failed run again."""
+    return {"kind": TRY_FAILED, "path": path, "n": number, "error": error, "calls": calls, "next_at": next_at}
+
+
+def flow_retried(number: int, error: Record, calls: list[str], next_at: float) -> Record:
+    """The flow's body raised and runs again at ``next_at``, in the same attempt. ``calls`` that failed run again."""
+    return {"kind": FLOW_RETRIED, "n": number, "error": error, "calls": calls, "next_at": next_at}
+
+
+def wait(path: str, name: str, question: str, **details: Any) -> Record:
+    """The flow waits for an answer. ``details``: schema, expires_at, default, reminder, metadata."""
+    return {"kind": WAIT, "path": path, "name": name, "question": question, **details}
+
+
+def answer(path: str, how: str, value: Any = None, by: str = "") -> Record:
+    """A wait is over; the first answer on record holds. ``value`` is plain data."""
+    return {"kind": ANSWER, "path": path, "how": how, "value": value, "by": by}
+
+
+def timer(path: str, until: float) -> Record:
+    """The flow sleeps until then."""
+    return {"kind": TIMER, "path": path, "until": until}
+
+
+def suspended(on: list[str], until: float | None) -> Record:
+    """The attempt has ended, nothing runs, and the run goes on when one of ``on`` is answered, or at ``until``."""
+    return {"kind": SUSPENDED, "on": on, "until": until}
 
 
 def attempt_ended(number: int, outcome: str, failure: Record | None, job: Record | None = None) -> Record:

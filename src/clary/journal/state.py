@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SETTLED = frozenset({"completed", "failed", "stopped", "timed_out", "interrupted", "lost"})
 """States in which nothing runs for the run any more."""
+WAITING = "waiting"
+"""Nothing runs for the run now; it goes on by itself when what it waits for is there."""
 
 
 @dataclass
@@ -56,6 +58,18 @@ class RunState:
     """Recorded calls by path, in the order of the log: results, and failures that the flow went on after."""
     values: dict[str, Any] = field(default_factory=dict)
     """Recorded readings of clock and chance, by path."""
+    tries: dict[str, Record] = field(default_factory=dict)
+    """The last failed try of calls that are tried again, by path."""
+    flow_retry: Record | None = None
+    """The last retry of the flow's body in this attempt."""
+    waits: dict[str, Record] = field(default_factory=dict)
+    """What the flow has asked, by path, in order."""
+    answers: dict[str, Record] = field(default_factory=dict)
+    """How waits ended, by path; the first answer holds."""
+    timers: dict[str, float] = field(default_factory=dict)
+    """Until when the flow sleeps, by path."""
+    suspension: Record | None = None
+    """``{on, until}`` while the run is ``waiting``."""
     saved: dict[str, Record] = field(default_factory=dict)
     logged: dict[str, Any] = field(default_factory=dict)
     stop_requested: bool = False
@@ -74,6 +88,22 @@ class RunState:
     def settled(self) -> bool:
         """Whether nothing runs for this run any more, as far as the log knows."""
         return self.status in SETTLED
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs for this run now: it is settled, or waits."""
+        return self.settled or self.status == WAITING
+
+    def due(self, now: float) -> bool:
+        """Tell whether a waiting run can go on: an answer is there, or its time has come (epoch seconds)."""
+        waits = self.suspension
+        if waits is None:
+            return False
+        return any(path in self.answers for path in waits["on"]) or (waits["until"] or now + 1) <= now
+
+    def open_waits(self) -> list[Record]:
+        """Return what the flow has asked and nobody has answered, in order."""
+        return [wait for path, wait in self.waits.items() if path not in self.answers]
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Unknown kinds of record are left alone: a later version may have written them."""
@@ -111,21 +141,28 @@ def _attempt(state: RunState, record: Record, entry: Entry) -> None:
     state.status = "submitted"
     state.ended_at = None
     state.stop_requested = False
+    state.flow_retry = None
     _forget_failed_calls(state)
 
 
 def _forget_failed_calls(state: RunState) -> None:
     """Let the calls that made the last attempt fail run again; failures that the flow survived stay recorded."""
-    for path in (state.failure or {}).get("calls", ()):
+    _run_again(state, (state.failure or {}).get("calls", ()))
+    state.failure = None
+
+
+def _run_again(state: RunState, paths: Iterable[str]) -> None:
+    for path in paths:
+        state.tries.pop(path, None)
         if state.calls.get(path, {}).get("kind") == records.CALL_FAILED:
             del state.calls[path]
-    state.failure = None
 
 
 def _opened(state: RunState, record: Record, entry: Entry) -> None:
     state.opener = (entry["attempt"], record["nonce"])
     state.started_at = state.started_at or entry["at"]
     state.status = "stopping" if state.stop_requested else "running"
+    state.suspension = None
     _forget_failed_calls(state)  # of an earlier attempt that failed after this one was claimed
     attempt = state.attempts.get(entry["attempt"])
     if attempt is not None:
@@ -135,6 +172,7 @@ def _opened(state: RunState, record: Record, entry: Entry) -> None:
 def _call(state: RunState, record: Record, entry: Entry) -> None:
     state.calls.pop(record["path"], None)  # a call that ran again stands where it was recorded last
     state.calls[record["path"]] = {**record, "attempt": entry["attempt"]}
+    state.tries.pop(record["path"], None)
 
 
 def _value(state: RunState, record: Record, _entry: Entry) -> None:
@@ -147,6 +185,35 @@ def _saved(state: RunState, record: Record, _entry: Entry) -> None:
 
 def _logged(state: RunState, record: Record, _entry: Entry) -> None:
     state.logged.update(record["values"])
+
+
+def _try_failed(state: RunState, record: Record, _entry: Entry) -> None:
+    _run_again(state, record["calls"])
+    state.tries[record["path"]] = record
+
+
+def _flow_retried(state: RunState, record: Record, _entry: Entry) -> None:
+    _run_again(state, record["calls"])
+    state.flow_retry = record
+
+
+def _wait(state: RunState, record: Record, entry: Entry) -> None:
+    state.waits.setdefault(record["path"], {**record, "asked_at": entry["at"]})
+
+
+def _answer(state: RunState, record: Record, entry: Entry) -> None:
+    state.answers.setdefault(record["path"], {**record, "at": entry["at"]})
+
+
+def _timer(state: RunState, record: Record, _entry: Entry) -> None:
+    state.timers.setdefault(record["path"], record["until"])
+
+
+def _suspended(state: RunState, record: Record, entry: Entry) -> None:
+    state.status = WAITING
+    state.suspension = record
+    state.opener = None
+    _close(state.attempts.get(entry["attempt"]), WAITING, entry["at"])
 
 
 def _stop_requested(state: RunState, _record: Record, _entry: Entry) -> None:
@@ -203,4 +270,10 @@ _HANDLERS: dict[str, Callable[[RunState, Record, Entry], None]] = {
     records.FAILED: _ended("failed"),
     records.COMPLETED: _ended("completed"),
     records.ATTEMPT_ENDED: _attempt_ended,
+    records.TRY_FAILED: _try_failed,
+    records.FLOW_RETRIED: _flow_retried,
+    records.WAIT: _wait,
+    records.ANSWER: _answer,
+    records.TIMER: _timer,
+    records.SUSPENDED: _suspended,
 }

@@ -1,0 +1,99 @@
+"""How often a failed call or flow is tried again, after which pause, and for which exceptions."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from clary.errors import ClaryError, Retry, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Tries after the first, and the pauses before them.
+
+    The pause before try ``n`` (from 1) is ``delay * backoff ** (n - 1)`` seconds, ``max_delay`` at most; with
+    ``jitter`` any time between half of it and the whole, so that many calls do not come back at once.
+    """
+
+    count: int
+    delay: float = 1.0
+    backoff: float = 2.0
+    max_delay: float = 300.0
+    jitter: bool = True
+    on: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (Exception,)
+    """Exceptions that are worth another try, or a function that says so of one."""
+
+    def __post_init__(self) -> None:
+        problems = {
+            "count": self.count < 0,
+            "delay": not 0 <= self.delay <= _DAY,
+            "backoff": not 1 <= self.backoff <= 100,
+            "max_delay": not 0 <= self.max_delay <= _DAY,
+        }
+        for name, wrong in problems.items():
+            if wrong:
+                raise UsageError(
+                    "retries.out_of_range",
+                    f"retries.{name} is {getattr(self, name)!r}.",
+                    next_step="count is 0 or more, delay and max_delay are 0 to 86400 seconds, backoff is 1 to 100.",
+                    field=f"retries.{name}",
+                )
+
+    def allows(self, number: int, error: BaseException) -> bool:
+        """Tell whether try ``number`` after the first may follow on this failure."""
+        if number > self.count or (isinstance(error, ClaryError) and error.retry is Retry.NO):
+            return False
+        if isinstance(self.on, tuple):
+            return isinstance(error, self.on)
+        return bool(self.on(error))
+
+    def pause(self, number: int) -> float:
+        """Return the seconds before try ``number`` after the first."""
+        whole = min(self.delay * self.backoff ** (number - 1), self.max_delay)
+        return whole * random.uniform(0.5, 1) if self.jitter else whole
+
+
+NONE = Retries(0)
+
+RetriesLike: TypeAlias = "int | dict[str, Any] | Retries | None"
+
+
+def retries_from(given: RetriesLike) -> Retries:
+    """Return the policy that a decorator was given: a count, the fields of ``Retries``, or one made.
+
+    Raises UsageError ``retries.bad_value``.
+    """
+    if isinstance(given, Retries):
+        return given
+    if given is None:
+        return NONE
+    try:
+        if isinstance(given, int) and not isinstance(given, bool):
+            return Retries(given)
+        if isinstance(given, dict):
+            on = given.get("on", (Exception,))
+            listed = tuple(on) if isinstance(on, (list, tuple)) else on if callable(on) and not _is_kind(on) else (on,)
+            return Retries(**{**given, "on": listed})
+    except TypeError as error:
+        raise _bad(given, str(error)) from None
+    raise _bad(given, "it is neither a number nor Retries(…)")
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _bad(given: Any, reason: str) -> UsageError:
+    return UsageError(
+        "retries.bad_value",
+        f"retries={given!r} is no policy of retries: {reason}.",
+        next_step="Write retries=3, or retries=Retries(count=3, delay=1, backoff=2, on=(ConnectionError,)).",
+        field="retries",
+    )
