@@ -53,7 +53,7 @@ def with_stack(lab: Lab) -> Iterator[Callable[..., str]]:
 
     yield make
     for entry in made:
-        stacks.delete(entry.id, force=True)
+        stacks.delete(entry.id, force=True, recursive=True)
 
 
 @pytest.mark.parametrize(
