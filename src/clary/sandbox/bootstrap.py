@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.containers.image import image_reference
-from clary.sandbox.iam.principals import EVERYTHING
+from clary.sandbox.iam import EVERYTHING
 from clary.sandbox.operations.checks import find_role
 from clary.sandbox.operations.context import Caller
 

@@ -32,7 +32,6 @@ from clary.sandbox.events import EventPump
 from clary.sandbox.faults import Faults
 from clary.sandbox.gateway import Gateway
 from clary.sandbox.http import HttpServer
-from clary.sandbox.iam.principals import Principals
 from clary.sandbox.identity import start_mark
 from clary.sandbox.operations.context import JobLife, Platform
 from clary.sandbox.quotas import Quotas
@@ -155,8 +154,7 @@ class _Running:
         for line in self._gateway.restore():
             _log.warning("not restored: %s", line)
         bootstrap.ensure(self._gateway)
-        principals = Principals(self._gateway.sessions, bootstrap.ACCOUNT)
-        guard = self._guard(principals)
+        guard = self._guard()
         services = SandboxServices(
             clock=self._clock,
             data=self._data,
@@ -184,7 +182,7 @@ class _Running:
             facts=state,
             started=self._started,
         )
-        front = Front(platform, self._rates, admin, principals, guard)
+        front = Front(platform, self._rates, admin, guard)
         server = HttpServer(front, self._listener, self._data / SANDBOX_SOCKET)
         pump = EventPump(self._store, self._gateway, self._faults)
         signal.signal(signal.SIGTERM, _leave)
@@ -203,14 +201,15 @@ class _Running:
             self._store.close()
             self._gateway.close()
 
-    def _guard(self, principals: Principals) -> Guard | None:
+    def _guard(self) -> Guard | None:
         """Return what weighs requests, while IAM policies are enforced."""
         if self._iam != ENFORCE:
             return None
         from clary.sandbox.iam.facts import MotoFacts
         from clary.sandbox.iam.guard import Guard
+        from clary.sandbox.iam.principals import Principals
 
-        return Guard(principals, MotoFacts(self._store))
+        return Guard(Principals(self._gateway.sessions, bootstrap.ACCOUNT), MotoFacts(self._store))
 
     def _state(self, runner: Runner) -> dict[str, Any]:
         return {

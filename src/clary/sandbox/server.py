@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from clary.sandbox.admin import Admin
     from clary.sandbox.iam.guard import Guard
-    from clary.sandbox.iam.principals import Principals
     from clary.sandbox.rates import Rates
 
 _log = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ class Front:
     platform: Platform
     rates: Rates
     admin: Admin
-    principals: Principals
     guard: Guard | None = None
     """Weighs every request, while IAM policies are enforced."""
 
@@ -99,7 +97,7 @@ class Front:
         if request.service == "iam" and request.action in SIMULATIONS:
             from clary.sandbox.iam.simulate import simulate
 
-            return simulate(request, self.principals, self.platform.gateway.account_of(request.access_key))
+            return simulate(request, self.platform.gateway)
         return self.platform.gateway.handle(request)
 
     @staticmethod

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from clary.sagemaker.logs import PROCESSING_GROUP, TRAINING_GROUP
-from clary.sandbox.iam.platform import SESSION_NAME, RoleObjects, image_of, output_key, rights_of
+from clary.sandbox.iam import SESSION_NAME
 from clary.sandbox.joblogs import StreamSink
 from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
 from clary.sandbox.operations.context import Caller
@@ -45,12 +45,16 @@ class SandboxServices:
         objects = PlatformObjects(self._gateway, self._faults)
         if self._guard is None:
             return objects
+        from clary.sandbox.iam.platform import RoleObjects, output_key, rights_of
+
         return RoleObjects(objects, rights_of(self._guard, job), output_key(job))
 
     def log_sink(self, job: Job, stream: str) -> LogSink:
         """Return the sink of one stream of the job's log group; output is lost where the role may not write logs."""
         group = LOG_GROUPS[job.kind]
         if self._guard is not None:
+            from clary.sandbox.iam.platform import rights_of
+
             exists = self._gateway.logs.has_group(job.account, job.region, group)
             lack = rights_of(self._guard, job).cannot_log(group, stream, exists=exists)
             if lack is not None:
@@ -60,7 +64,11 @@ class SandboxServices:
 
     def cannot_pull(self, job: Job) -> str | None:
         """Return why the job's role may not pull its image, or None."""
-        return rights_of(self._guard, job).cannot_pull(image_of(job.request)) if self._guard is not None else None
+        if self._guard is None:
+            return None
+        from clary.sandbox.iam.platform import image_of, rights_of
+
+        return rights_of(self._guard, job).cannot_pull(image_of(job.request))
 
     def role_credentials(self, job: Job) -> Mapping[str, str]:
         """Return fresh credentials of the job's role, known to the sandbox until they expire."""

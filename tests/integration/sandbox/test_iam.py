@@ -483,6 +483,27 @@ def test_a_schedule_passes_its_role_to_the_scheduler(strict: Sandbox, user: User
     create(**request)
 
 
+def test_a_role_names_the_services_and_the_account_that_may_assume_it(strict: Sandbox) -> None:
+    def trusting(service: Any, account: str) -> str:
+        given = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        return document({**given, "Condition": {"StringEquals": {"aws:SourceAccount": account}}})
+
+    iam, sagemaker, scheduler = (strict.client(service) for service in ("iam", "sagemaker", "scheduler"))
+    role = make_role(strict, "careful", allow("*"), trusted=trusting("sagemaker.amazonaws.com", "999999999999"))
+    assert "Could not assume role" in refused(sagemaker.create_training_job, **job(strict, role, "careful"))[1]
+    wake = {
+        "Name": "careful",
+        "ScheduleExpression": "at(2030-01-01T00:00:00)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {"Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:createTrainingJob", "RoleArn": role, "Input": "{}"},
+    }
+    assert refused(scheduler.create_schedule, **wake)[0] == "ValidationException"
+    both = ["sagemaker.amazonaws.com", "scheduler.amazonaws.com"]
+    iam.update_assume_role_policy(RoleName="careful", PolicyDocument=trusting(both, strict.account))
+    sagemaker.create_training_job(**job(strict, role, "careful"))
+    scheduler.create_schedule(**wake)
+
+
 def test_a_key_policy_decides_over_a_key(strict: Sandbox, user: User) -> None:
     admin, kms = strict.client("kms"), user.client("kms")
     key = admin.create_key()["KeyMetadata"]

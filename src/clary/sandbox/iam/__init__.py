@@ -4,3 +4,10 @@
 (``evaluate``). ``platform`` asks the same on behalf of the execution role of a job, ``simulate`` answers IAM's
 simulation operations.
 """
+
+from __future__ import annotations
+
+SESSION_NAME = "SageMaker"
+"""The name of the sessions in which SageMaker uses a job's role."""
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+"""A policy that allows everything."""

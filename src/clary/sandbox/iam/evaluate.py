@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from clary.sandbox.iam.patterns import like
 from clary.sandbox.iam.policy import Access, Effect, Policy, Statement
 
 
@@ -157,7 +156,7 @@ def _reach(statement: Statement, names: Names) -> _Grant:
 
 def _named(kind: str, name: str, names: Names) -> _Grant:
     if kind == "Service":
-        return _Grant.DIRECT if names.service and like(name, names.service) else _Grant.NONE
+        return _Grant.DIRECT if names.service and name in ("*", names.service) else _Grant.NONE
     if kind != "AWS":
         return _Grant.NONE
     if name == "*" or name in (names.user, names.session):

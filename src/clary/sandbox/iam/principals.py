@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from clary.sandbox.iam import EVERYTHING
 from clary.sandbox.iam.evaluate import Names, Policies
 from clary.sandbox.iam.policy import Policy, parse
 
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
 ADMIN_KEY = "sandbox"
 """The access key of the account's administrator, which the sandbox hands out at its start."""
-EVERYTHING: Mapping[str, Any] = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
-"""A policy that allows everything."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from xml.sax.saxutils import escape
 
 from clary.sandbox.iam.evaluate import Decision, Kind, Names, Policies, ResourcePolicy, decide
 from clary.sandbox.iam.policy import Access, Effect, MalformedPolicy, Policy, Statement, parse
+from clary.sandbox.iam.principals import Principals
 from clary.sandbox.wire import ApiError, Response, read_body
 
 if TYPE_CHECKING:
-    from clary.sandbox.iam.principals import Principals
+    from clary.sandbox.gateway import Gateway
     from clary.sandbox.wire import Request
 
 _ACTION = re.compile(r"[\w-]+:\w+")
@@ -45,8 +46,10 @@ class _Wish:
     owner: str
 
 
-def simulate(request: Request, principals: Principals, account: str) -> Response:
+def simulate(request: Request, gateway: Gateway) -> Response:
     """Answer one of the two operations; raises ApiError for what cannot be simulated."""
+    principals = Principals(gateway.sessions, gateway.account)
+    account = gateway.account_of(request.access_key)
     form = dict(parse_qsl(read_body(request.environ).decode("utf-8", "replace"), keep_blank_values=True))
     operation = str(request.action)
     try:

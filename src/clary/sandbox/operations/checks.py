@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from clary.sandbox.model import JobKind
 from clary.sandbox.wire import ApiError
@@ -19,10 +17,12 @@ _PRINCIPAL = "sagemaker.amazonaws.com"
 _S3_URI = re.compile(r"(?:s3|https)://([^/]+)/?(.*)", re.DOTALL)
 
 
-def check_role(arn: str, caller: Caller) -> None:
-    """Refuse a role that does not exist, or whose trust policy does not let SageMaker assume it."""
+def check_role(arn: str, caller: Caller, job: str) -> None:
+    """Refuse a role that does not exist, or that does not trust SageMaker to assume it for that job (an ARN)."""
+    from clary.sandbox.iam.trust import trusts
+
     role = find_role(arn, caller)
-    if role is None or not _trusts(role.assume_role_policy_document):
+    if role is None or not trusts(role.assume_role_policy_document, _PRINCIPAL, arn, source_arn=job):
         # The wording is the service's, e.g. in awslabs/predictive-maintenance-using-machine-learning#3.
         raise ApiError(
             "ValidationException",
@@ -37,27 +37,6 @@ def find_role(arn: str, caller: Caller) -> Any | None:
 
     roles = iam_backends[caller.account][caller.partition].roles
     return next((role for role in list(roles.values()) if role.arn == arn), None)
-
-
-def _trusts(document: str | None) -> bool:
-    try:
-        policy = json.loads(unquote(document or "{}"))
-    except ValueError:
-        return False
-    allowed = denied = False
-    for statement in _as_list(policy.get("Statement")):
-        principal = statement.get("Principal", {})
-        services = ["*"] if principal == "*" else _as_list(principal.get("Service")) + _as_list(principal.get("AWS"))
-        actions = {action.lower() for action in _as_list(statement.get("Action"))}
-        if {_PRINCIPAL, "*"}.isdisjoint(services) or actions.isdisjoint({"sts:assumerole", "sts:*", "*"}):
-            continue
-        allowed |= statement.get("Effect") == "Allow"
-        denied |= statement.get("Effect") == "Deny"
-    return allowed and not denied
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def check_storage(kind: JobKind, request: Mapping[str, Any], platform: Platform, caller: Caller) -> None:

@@ -27,9 +27,9 @@ def create(
     kind: JobKind, platform: Platform, caller: Caller, request: Mapping[str, Any], describe: dict[str, Any]
 ) -> Job:
     """Check what the service checks, store the job with its tags, and start its life."""
-    check_role(request["RoleArn"], caller)
-    check_storage(kind, request, platform, caller)
     name = request[f"{kind.value.capitalize()}JobName"]
+    check_role(request["RoleArn"], caller, job_arn(kind, name, caller))
+    check_storage(kind, request, platform, caller)
     now = platform.clock.now()
     job = Job(
         kind=kind,
