@@ -25,6 +25,7 @@ from clary.errors import NotFoundError
 from clary.flows import Flow, flow
 from clary.stacks.model import Stack
 
+ROLE = "arn:aws:iam::123456789012:role/team"
 RUN = "01KB1Z0000AAAAAAAAAAAAAAAA"
 BEGAN = 1_795_300_000.0
 PHASES = (

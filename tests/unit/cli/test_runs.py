@@ -17,7 +17,7 @@ from clary.cli.live import LiveView
 from clary.errors import UsageError
 from clary.stacks import service as stacks
 from clary.stacks.model import Stack
-from run_views import BEGAN, PHASES, RUN, Services, call, run_view
+from run_views import BEGAN, PHASES, ROLE, RUN, Services, call, run_view
 
 if TYPE_CHECKING:
     from clary.agent.views import Observer, RunView
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def gpu(clary: CommandLine) -> str:
     """The name of a sagemaker stack of this machine (nothing is asked of AWS)."""
-    stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="eu-central-1"))
+    stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="eu-central-1", execution_role=ROLE))
     return "gpu"
 
 
@@ -450,12 +450,21 @@ def test_what_is_shown_is_not_offered_to_be_shown(clary: CommandLine, services: 
 def test_the_sandbox_s_image_lacks_a_package(clary: CommandLine, services: Services) -> None:
     failure = FailureView("user_code", "ModuleNotFoundError: No module named 'torch.nn'", "Use another image.", "no")
     services.ended = run_view("failed", failure=failure)
-    stacks.refresh(Stack("gpu", "sagemaker", "s3://b/x", region="us-east-1", endpoint_url="http://127.0.0.1:4599"))
+    stacks.refresh(
+        Stack(
+            "gpu",
+            "sagemaker",
+            "s3://bucket/x",
+            region="us-east-1",
+            execution_role=ROLE,
+            endpoint_url="http://127.0.0.1:4599",
+        )
+    )
     for command in (["show", RUN], ["wait", RUN]):
         out = clary("runs", *command, "--stack", "gpu").out
         assert "clary sandbox start --detach --with torch`" in out
         assert "Use another image." in out
-    stacks.refresh(Stack("gpu", "sagemaker", "s3://b/x", region="us-east-1"))
+    stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="us-east-1", execution_role=ROLE))
     assert "sandbox" not in clary("runs", "show", RUN, "--stack", "gpu").out
 
 

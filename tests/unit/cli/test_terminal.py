@@ -23,10 +23,10 @@ import fcntl, sys, termios, types
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # its own terminal, so that Ctrl-C becomes a signal
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import clary.agent
-from run_views import Services
+from run_views import ROLE, Services
 from clary.stacks import service as stacks
 from clary.stacks.model import Stack
-stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="eu-central-1"))
+stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="eu-central-1", execution_role=ROLE))
 services = Services()
 def story(observer):
     print("following", flush=True)
