@@ -76,6 +76,7 @@ def run_attempt(
     on_call: Callable[[Record], None] | None = None,
     on_open: Callable[[Journal], None] | None = None,
     waker: Waker | None = None,
+    extend: Callable[[Execution], None] | None = None,
 ) -> Outcome:
     """Run one attempt at a run's flow and record its end.
 
@@ -88,6 +89,7 @@ def run_attempt(
         on_call: told of every call that is recorded, in the order of the log.
         on_open: given the journal once it is open, e.g. to watch it for a stop request.
         waker: wakes the run when it is suspended until a time; None where the process may stay, and sleep.
+        extend: installs shortcuts and places elsewhere (``clary.engine.extensions``) on the execution of the body.
 
     Whatever the flow's body raises is in the outcome, not raised. Raises JournalError when the record cannot be
     read or written, KeyboardInterrupt after recording it.
@@ -98,7 +100,9 @@ def run_attempt(
         if on_open is not None:
             on_open(journal)
         claimed = state.attempts.get(attempt)
-        running = _Running(journal, store, claimed.on_change if claimed else "error", on_call, waker)
+        on_change = claimed.on_change if claimed else "error"
+        make = functools.partial(Execution, journal, store, on_change=on_change, on_call=on_call, waker=waker)
+        running = _Running(make, extend)
     except Interruption as error:
         return _interrupted(journal, error)
     return _run_to_end(running, load)
@@ -107,20 +111,16 @@ def run_attempt(
 class _Running:
     """An attempt under way: one execution of the flow's body after another, on one journal."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        store: ObjectStore,
-        on_change: str,
-        on_call: Callable[[Record], None] | None,
-        waker: Waker | None,
-    ) -> None:
-        self._make = functools.partial(Execution, journal, store, on_change=on_change, on_call=on_call, waker=waker)
-        self.execution = self._make()
+    def __init__(self, make: Callable[[], Execution], extend: Callable[[Execution], None] | None) -> None:
+        self._make = make
+        self._extend = extend
+        self.begin_again()
 
     def begin_again(self) -> None:
         """Run the body once more; what is recorded is replayed."""
         self.execution = self._make()
+        if self._extend is not None:
+            self._extend(self.execution)
 
 
 def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
+    from clary.engine.extensions import Elsewhere, ReadyMade, Shortcut
     from clary.engine.futures import CallFuture
     from clary.engine.loops import Outbox
     from clary.engine.retry import Retries
@@ -83,6 +84,10 @@ class Execution:
         self.journal = journal
         self.store = store
         self.on_change = on_change
+        self.shortcuts: list[Shortcut] = []
+        """Asked, in order, for the results of calls that are not in the record."""
+        self.elsewhere: Elsewhere | None = None
+        """Runs the bodies that do not run in this process."""
         self.waker = waker
         """None where the process may simply stay: on a laptop."""
         self.recorded = dict(journal.state.calls)
@@ -181,12 +186,18 @@ class Execution:
         """
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
+        if self.shortcuts and (ready := self._ready_made(call)) is not None:
+            self.write(ready)
+            return decode(ready["output"], self.store)
+        return self._perform(call, submitted=submitted)
+
+    def _perform(self, call: Call, *, submitted: bool) -> Any:
+        """Run a call, as often as its retries allow, and record how it ended."""
         while True:
             self.rest_until(self._next_try(call))
             started = time.time()
             try:
-                value = self._run_body(call)
-                record = self._finished(call, value, started)
+                value, record = self._run(call, started)
             except Interruption:
                 raise
             except Exception as error:
@@ -199,12 +210,19 @@ class Execution:
                     self.unseen_failures.pop(call.path, None)
                 raise
             self.write(record)
+            self._keep(call, record)
             return value
 
     async def perform_async(self, call: Call, *, submitted: bool = False) -> Any:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
+        if self.shortcuts or self._is_elsewhere(call):
+            return await self._perform_in_thread(call, submitted=submitted)
+        return await self._perform_async(call, submitted=submitted)
+
+    async def _perform_async(self, call: Call, *, submitted: bool) -> Any:
+        """Do as ``_perform`` does, in an event loop."""
         while True:
             if (at := self._next_try(call)) > time.time():
                 from clary.engine.loops import rest_until
@@ -229,7 +247,24 @@ class Execution:
             finally:
                 current_scope.reset(token)
             await self._write_async(record)
+            if self.shortcuts:
+                import asyncio
+
+                await asyncio.to_thread(self._keep, call, record)
             return value
+
+    async def _perform_in_thread(self, call: Call, *, submitted: bool) -> Any:
+        """Perform a call beside the loop: what is asked for its result, or runs it, may take a while."""
+        import asyncio
+
+        ready = await asyncio.to_thread(self._ready_made, call)
+        if ready is not None:
+            await self._write_async(ready)
+            return decode(ready["output"], self.store)
+        if self._is_elsewhere(call):
+            context = contextvars.copy_context()
+            return await asyncio.to_thread(context.run, lambda: self._perform(call, submitted=submitted))
+        return await self._perform_async(call, submitted=submitted)
 
     def recorded_value(self, kind: str, scope: Scope, make: Callable[[], Any]) -> Any:
         """Return a reading of clock or chance: the recorded one, or a new one that is recorded first."""
@@ -251,6 +286,30 @@ class Execution:
         """Raise the reason for which this attempt has ended, if it has."""
         if self.ended is not None:
             raise self.ended if isinstance(self.ended, Interruption) else Fenced("the flow has ended")
+
+    def _ready_made(self, call: Call) -> Record | None:
+        """Return the record of a call whose result is there already; None where it has to run."""
+        now = time.time()
+        for shortcut in self.shortcuts:
+            found: ReadyMade | None = shortcut.find(call)
+            if found is not None:
+                return {**self._record(call, records.CALL, now, "output", found.output), "origin": found.origin}
+        return None
+
+    def _keep(self, call: Call, record: Record) -> None:
+        for shortcut in self.shortcuts:
+            shortcut.keep(call, record)
+
+    def _is_elsewhere(self, call: Call) -> bool:
+        return self.elsewhere is not None and self.elsewhere.takes(call)
+
+    def _run(self, call: Call, started: float) -> tuple[Any, Record]:
+        """Run the call's body, here or elsewhere; return its value and its record."""
+        if self.elsewhere is not None and self.elsewhere.takes(call):
+            output = self.elsewhere.run(call)
+            return decode(output, self.store), self._record(call, records.CALL, started, "output", output)
+        value = self._run_body(call)
+        return value, self._finished(call, value, started)
 
     def _run_body(self, call: Call) -> Any:
         if call.callee.timeout is not None:

@@ -1,0 +1,47 @@
+"""Where other rooms meet the engine: results that are there already, and bodies that run in jobs of their own.
+
+Whoever starts an attempt installs them on its execution (``run_attempt(extend=…)``); the engine asks them, in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from clary.engine.execution import Call
+    from clary.journal.records import Record
+
+
+@dataclass(frozen=True)
+class ReadyMade:
+    """A result that need not be computed."""
+
+    output: Record
+    """The encoded value, as a call's record holds it."""
+    origin: Record
+    """Where it comes from, for the record: ``kind`` (``cache``, ``override``, ``replay``…) and what that kind says."""
+
+
+class Shortcut(Protocol):
+    """Knows results of calls that the run's own record does not answer. Called from any thread; it may take a while."""
+
+    def find(self, call: Call) -> ReadyMade | None:
+        """Return the result of a call, or None to go on. An outage is None: the call can always run."""
+
+    def keep(self, call: Call, record: Record) -> None:
+        """Learn of a call that has just run here and is recorded. Never raises: the call has its result."""
+
+
+class Elsewhere(Protocol):
+    """Runs bodies of calls in another place than this process."""
+
+    def takes(self, call: Call) -> bool:
+        """Tell whether this call runs there."""
+
+    def run(self, call: Call) -> Record:
+        """Run the body there and return its encoded value.
+
+        Raises what the body raised (as ``failure.rebuild`` gives it), or ClaryError where it could not run. Called
+        again for the same call after a crash of this process: it waits for what it has begun, and begins nothing twice.
+        """
