@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from clary.agent import local
-from clary.agent.planning import pointer_of
+from clary.agent.planning import again, pointer_of
 from clary.agent.present import run_view
 from clary.errors import (
     AwsError,
@@ -27,7 +27,7 @@ from clary.errors import (
     ValidationError,
 )
 from clary.journal import records
-from clary.journal.state import RunState, fold
+from clary.journal.state import WAITING, RunState, fold
 from clary.journal.writer import append
 from clary.runtime.pointer import RUN_VARIABLE, Pointer
 
@@ -82,7 +82,12 @@ def step(place: Place, log: Log, state: RunState, observer: Observer | None = No
     """Take the next step for a run on SageMaker whose log was read up to ``state``, which is brought up to date."""
     from clary.sagemaker import jobs
 
+    _record_ended_jobs(place, log, state)
     attempt = state.attempt
+    if state.status == WAITING and not state.due(time.time()):
+        return _seen(place, state, None)
+    if state.status == WAITING and attempt is not None and attempt.outcome is not None:
+        attempt = _claim_next(log, state)
     if attempt is None or attempt.job is None or (state.settled and attempt.job_view is not None):
         return _seen(place, state, None)
     job = jobs.describe(place.aws, attempt.job)
@@ -135,6 +140,35 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
     return _seen(place, state, None)
 
 
+def _claim_next(log: Log, state: RunState) -> Attempt | None:
+    """Claim the attempt with which a waiting run goes on: it runs just what the one before ran."""
+
+    def claimed(now: RunState) -> list[Record] | None:
+        latest = now.attempt
+        if now.status != WAITING or not now.due(time.time()) or latest is None or latest.outcome is None:
+            return None  # somebody else has just done it
+        assert latest.request is not None
+        number = latest.number + 1
+        job, request = again(latest.request, now.flow, now.run, number)
+        return [records.attempt(number, job=job, request=request, spec=latest.spec, on_change=latest.on_change)]
+
+    append(log, state, claimed)
+    return state.attempt
+
+
+def _record_ended_jobs(place: Place, log: Log, state: RunState) -> None:
+    """Record what the jobs of earlier attempts, which have ended with a record of their own, took and cost."""
+    from clary.sagemaker import jobs
+
+    for attempt in list(state.attempts.values()):
+        ended = attempt.outcome is not None and attempt.job_view is None and attempt.job is not None
+        if not ended or (attempt is state.attempt and state.status != WAITING):
+            continue
+        job = jobs.describe(place.aws, str(attempt.job))
+        if job is not None and job.over and _is_ours(job, attempt):
+            _record_end(place, log, state, attempt, job)
+
+
 def request_stop(place: Place, run: str) -> Seen:
     """Ask a run to stop: at once where its job was never made, else it is stopping until the job is gone."""
     if place.local:
@@ -146,11 +180,7 @@ def request_stop(place: Place, run: str) -> Seen:
         state = fold(log.read())
         if state.status == "absent":
             raise place.no_run(run)
-        append(
-            log,
-            state,
-            lambda now: None if now.settled or now.stop_requested else [records.stop_requested(local.who())],
-        )
+        append(log, state, local.stop_records)
         attempt = state.attempt
         if not state.settled and attempt is not None and attempt.job is not None:
             try:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from clary.engine.attempt import EXIT_TRY_AGAIN, Outcome, run_attempt
 from clary.errors import ConflictError, StopRequested
 from clary.ids import new_id
 from clary.journal import records
-from clary.journal.state import RunState
+from clary.journal.state import WAITING, RunState
 from clary.journal.writer import append
 from clary.secrets.redaction import masked_output
 
@@ -92,7 +93,7 @@ def _resume(
         def claim(now: RunState) -> list[Record]:
             refuse_completed(now)
             number = max(now.attempts, default=0)
-            before = [] if now.settled else [_interrupted(run, number, _DIED)]
+            before = [] if now.idle else [_interrupted(run, number, _DIED)]
             return [*before, records.attempt(number + 1, job=None, request=None, spec=spec, on_change=on_change)]
 
         with place.log(run) as log:
@@ -105,11 +106,11 @@ def _resume(
 def mark_dead(place: Place, run: str) -> RunState:
     """Bring a run up to date: one that seems to be under way, and whose lock nobody holds, was interrupted."""
     state = place.read(run)
-    if state.settled:
+    if state.idle:
         return state
 
     def ended(now: RunState) -> list[Record] | None:
-        if now.settled or now.attempt is None or RunLock(place.stack.artifact_store, run).held():
+        if now.idle or now.attempt is None or RunLock(place.stack.artifact_store, run).held():
             return None
         return [_interrupted(run, now.attempt.number, _DIED)]
 
@@ -124,7 +125,7 @@ def stop(place: Place, run: str) -> RunState:
     if state.settled:
         return state
     with place.log(run) as log:
-        append(log, state, lambda now: None if now.settled else [records.stop_requested(who())])
+        append(log, state, stop_records)
     owner = RunLock(place.stack.artifact_store, run).owner()
     if owner is not None and owner != os.getpid():
         try:
@@ -132,6 +133,28 @@ def stop(place: Place, run: str) -> RunState:
         except ProcessLookupError:
             pass  # it has just ended by itself
     return state
+
+
+def stop_records(state: RunState) -> list[Record] | None:
+    """Return what asks a run to stop; one that waits has nothing that could stop it later, and is stopped at once."""
+    if state.settled or state.stop_requested:
+        return None
+    asked = records.stop_requested(who())
+    return [asked, records.stopped(f"stopped by {asked['by']} while it waited")] if state.idle else [asked]
+
+
+def refuse_waiting(state: RunState) -> None:
+    """Raise ConflictError (``run.is_waiting``) for a run that an answer has to wake."""
+    if state.status != WAITING or state.due(time.time()):
+        return
+    waits = state.open_waits()
+    if waits:
+        summary = f"Run {state.run} waits for an answer: {waits[0]['question']}"
+        step = f"Answer with `clary runs answer {state.run} {waits[0]['name']} VALUE`."
+    else:
+        summary = f"Run {state.run} sleeps."
+        step = f"It goes on by itself; `clary runs show {state.run}` says when, `clary runs stop {state.run}` ends it."
+    raise ConflictError("run.is_waiting", summary, next_step=step, field="run", details={"run": state.run})
 
 
 def raised(run: str) -> BaseException | None:

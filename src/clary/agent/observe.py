@@ -10,7 +10,7 @@ from clary.agent import lifecycle, output
 from clary.agent.present import call_view, phase_views, run_view
 from clary.errors import ClaryError, Retry, ThrottledError
 from clary.journal import records
-from clary.journal.state import fold
+from clary.journal.state import WAITING, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clary.agent.place import Place
     from clary.agent.views import Observer, RunView
     from clary.journal.log import Log
-    from clary.journal.records import Entry
+    from clary.journal.records import Entry, Record
 
 RECORD_SECONDS = 0.5
 """Between looks for the next entry of the record (one small GET): an end is seen that soon."""
@@ -66,6 +66,23 @@ def lines(place: Place, run: str, *, follow: bool) -> Iterator[tuple[str, float,
         yield from _local_lines(watch, follow) if place.local else _job_lines(watch, follow)
 
 
+def note_of(record: Record, at: float) -> str | None:
+    """Return what to tell of a record that is neither a call nor an end; None for nothing."""
+    kind = record["kind"]
+    if kind in (records.TRY_FAILED, records.FLOW_RETRIED):
+        what = record.get("path", "The flow")
+        error = record["error"]
+        pause = max(0.0, record["next_at"] - at)
+        return f"{what}: try {record['n']} failed ({error['type']}: {error['message']}); again in {pause:.0f} s."
+    if kind == records.WAIT:
+        return f"Waiting for an answer to {record['name']!r}: {record['question']}"
+    if kind == records.ANSWER:
+        return f"{record['path'].removeprefix('~wait:')}: {record['how']}" + (
+            f" by {record['by']}." if record["by"] else "."
+        )
+    return None
+
+
 class _Watch:
     """What is known of one run, kept up to date at the right pace."""
 
@@ -104,6 +121,8 @@ class _Watch:
     @property
     def over(self) -> bool:
         """Whether the watch is over: the run is, and its job is too, or has had its time to upload."""
+        if self.state.open_waits() and self.state.status == WAITING:
+            return True  # only a person can wake it
         if not self.state.settled:
             self._ended_at = None
             return False
@@ -183,8 +202,10 @@ class _Watch:
         for record in entry["records"]:
             if record["kind"] in (records.CALL, records.CALL_FAILED):
                 self._tell_call({**record, "attempt": entry["attempt"]})
+            elif self.observer is not None and (text := note_of(record, entry["at"])):
+                self.observer.note(text)
 
-    def _tell_call(self, record: records.Record) -> None:
+    def _tell_call(self, record: Record) -> None:
         if self.observer is not None:
             self.observer.call(call_view(record, self.place.store))
 

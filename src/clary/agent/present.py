@@ -13,6 +13,7 @@ from clary.agent.views import (
     FailureView,
     PhaseView,
     RunView,
+    WaitView,
 )
 from clary.artifacts import preview
 from clary.journal import records
@@ -52,6 +53,27 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         calls=tuple(call_view(record, store) for record in state.calls.values()),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
         facts=dict(state.logged),
+        waits=tuple(_wait_view(asked, state.answers.get(path)) for path, asked in state.waits.items()),
+        wakes=None if state.suspension is None else state.suspension["until"],
+    )
+
+
+def _wait_view(asked: Record, answer: Record | None) -> WaitView:
+    from clary.agent.answers import expected
+
+    return WaitView(
+        path=asked["path"],
+        name=asked["name"],
+        question=asked["question"],
+        expected=expected(asked["schema"]),
+        asked=asked["asked_at"],
+        schema=asked["schema"],
+        expires=asked["expires_at"],
+        reminder=asked.get("reminder"),
+        metadata=asked.get("metadata") or {},
+        outcome=None if answer is None else answer["how"],
+        answer=None if answer is None else answer["value"],
+        by="" if answer is None else answer["by"],
     )
 
 

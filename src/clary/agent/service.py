@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FlowTarget",
+    "answer",
     "choose_stack",
     "find_run",
     "follow",
@@ -100,6 +101,25 @@ def stop(stack: Stack, run_id: str) -> RunView:
     return catalog.remember(lifecycle.request_stop(place_of(stack), run_id).view)
 
 
+def answer(stack: Stack, run_id: str, name: str | None, value: Any, *, abort: bool = False) -> RunView:
+    """Answer what a run has asked; on SageMaker it goes on at once, a local one with ``resume``.
+
+    Args:
+        stack: where the run is kept.
+        run_id: of the run.
+        name: of the wait, or its path; None for the only open one.
+        value: plain data that fits the question's type.
+        abort: end the wait without an answer: it raises in the flow.
+
+    Raises what ``clary.agent.answers.answer`` raises.
+    """
+    from clary.agent import answers
+    from clary.journal import records
+
+    how = records.ABORTED if abort else records.ANSWERED
+    return catalog.remember(answers.answer(place_of(stack), run_id, name, value, how=how).view)
+
+
 def resume(
     stack: Stack,
     run_id: str,
@@ -125,6 +145,7 @@ def resume(
     place = place_of(stack)
     state = place.read(run_id)
     local.refuse_completed(state)
+    local.refuse_waiting(state)
     target = flow or _target(place, state)
     if place.local:
         if target is None:
@@ -164,6 +185,7 @@ def result(stack: Stack, run_id: str) -> Any:
     state = place.read(run_id)
     if state.status == "completed" and state.output is not None:
         return decode(state.output, place.store)
+    local.refuse_waiting(state)
     if not state.settled:
         raise local.is_live(run_id)
     raised = local.raised(run_id) if place.local else None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import lifecycle, secrets
-from clary.agent.local import is_live, refuse_completed, who
+from clary.agent.local import is_live, refuse_completed, refuse_waiting, who
 from clary.agent.planning import Plan, again, plan
 from clary.agent.present import run_view
 from clary.agent.specs import spec_bytes, spec_key
@@ -80,7 +80,8 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
     """
     seen = lifecycle.advance(place, run)
     refuse_completed(seen.state)
-    if not seen.state.settled:
+    refuse_waiting(seen.state)
+    if not seen.state.idle:
         raise is_live(run)
     number = max(seen.state.attempts, default=0) + 1
     if target is None:
@@ -97,7 +98,7 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
 
     def claim(now: RunState) -> list[Record]:
         refuse_completed(now)
-        if not now.settled or number in now.attempts:
+        if not now.idle or number in now.attempts:
             raise is_live(run)
         return [record]
 

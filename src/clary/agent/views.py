@@ -17,6 +17,7 @@ __all__ = [
     "Observer",
     "PhaseView",
     "RunView",
+    "WaitView",
 ]
 
 STATUSES = (
@@ -91,6 +92,27 @@ class ArtifactView:
 
 
 @dataclass(frozen=True)
+class WaitView:
+    """What a flow has asked."""
+
+    path: str
+    name: str
+    question: str
+    expected: str
+    """What an answer looks like, in words."""
+    asked: float
+    schema: dict[str, Any] = field(default_factory=dict)
+    expires: float | None = None
+    """Epoch seconds after which the default is taken, or the wait fails."""
+    reminder: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    outcome: str | None = None
+    """``answered``, ``defaulted``, ``expired`` or ``aborted``; None while it is open."""
+    answer: Any = None
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class FailureView:
     """Why a run did not complete."""
 
@@ -124,6 +146,9 @@ class RunView:
     artifacts: tuple[ArtifactView, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     """What the flow noted about the run with ``log()``: plain data by name."""
+    waits: tuple[WaitView, ...] = ()
+    wakes: float | None = None
+    """While it is ``waiting``: when it goes on in any case, in epoch seconds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as plain data, the item of ``-o json``."""

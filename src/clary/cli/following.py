@@ -23,6 +23,7 @@ DETACHED = (
     "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no "
     "wake-up from a wait. Any `clary runs` command that looks at it catches up."
 )
+_EXIT_CODES = {"completed": 0, "waiting": 3}
 QUESTION = "Stop the run, or detach and leave it running? [s/D] "
 
 
@@ -41,7 +42,7 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     """Begin a run, or an attempt of one, and follow it; print how it ends and return the exit code.
 
     ``begin`` records and submits, and on a local stack runs to the end. 0: completed, or detached as asked. 1: it ended
-    without a result. 130: left by Ctrl-C, or stopped by it where the run was this process.
+    without a result. 3: it waits for an answer. 130: left by Ctrl-C, or stopped by it where the run was this process.
     """
     view: LiveView | SilentView = SilentView() if state.current().json else LiveView()
     run: RunView | None = None
@@ -51,6 +52,8 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
             run = begin(view)
         if stack.type != LOCAL and not detach and run.status not in SETTLED:
             run = _until_settled(stack, run.id, view)
+        while run.status == "waiting" and not detach and (answered := _answered(stack, run)) is not None:
+            run = _gone_on(stack, answered, view)
     except KeyboardInterrupt:
         known = run or view.run
         if known is None:
@@ -65,7 +68,24 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     view.finish()
     run = run_text.explained(run, stack)
     output.item(run.to_dict(), lambda: run_text.summary(run))
-    return state.INTERRUPTED if killed else 0 if run.status == "completed" else 1
+    return state.INTERRUPTED if killed else _EXIT_CODES.get(run.status, 1)
+
+
+def _answered(stack: Stack, run: RunView) -> RunView | None:
+    """Ask whoever sits at the terminal what the run waits for; None where nobody does, or they leave it."""
+    if state.current().json or not state.interactive():
+        return None
+    from clary.cli.runs_answer import ask
+
+    return ask(stack, run)
+
+
+def _gone_on(stack: Stack, run: RunView, view: LiveView | SilentView) -> RunView:
+    from clary.agent import service
+
+    if stack.type == LOCAL:
+        return service.resume(stack, run.id, observer=view)
+    return _until_settled(stack, run.id, view)
 
 
 def _until_settled(stack: Stack, run: str, view: LiveView | SilentView) -> RunView:

@@ -57,7 +57,7 @@ def inputs(pairs: Iterable[str]) -> dict[str, Any]:
                 next_step="Give each input once; several values go into one JSON list.",
                 field="input",
             )
-        found[name] = _value(text)
+        found[name] = value(text)
     return found
 
 
@@ -90,7 +90,8 @@ def find_run(given: str, stack_name: str | None) -> tuple[Stack, str]:
     return service.find_run(given, resolve(stack_name) if stack_name else None)
 
 
-def _value(text: str) -> Any:
+def value(text: str) -> Any:
+    """Read a value that was typed: as JSON, else as text."""
     try:
         return json.loads(text)
     except ValueError:

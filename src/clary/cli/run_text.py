@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunView
+from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunView, WaitView
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
@@ -85,6 +85,7 @@ def page(run: RunView) -> None:
     for attempt in run.attempts:
         _attempt(attempt)
     _calls(run.calls)
+    _waits(run)
     _facts(run)
     _artifacts(run)
     if run.failure is not None:
@@ -102,6 +103,7 @@ def summary(run: RunView) -> None:
         output.rows([("Result", run.result)])
     _facts(run)
     _artifacts(run)
+    _waits(run)
     if run.failure is not None:
         _failure(run.failure)
     next_steps(run)
@@ -138,6 +140,10 @@ def next_steps(run: RunView, *, shown: bool = False) -> None:
 
 def next_commands(run: RunView) -> list[str]:
     """Return commands worth typing next, the most useful first."""
+    if run.status == "waiting":
+        asked = [wait for wait in run.waits if wait.outcome is None]
+        answers = [f"clary runs answer {run.id} {wait.name} VALUE" for wait in asked]
+        return [*answers, f"clary runs show {run.id}", f"clary runs stop {run.id}"]
     if run.status == "completed":
         return [f"clary runs show {run.id}", f"clary runs logs {run.id}", "clary runs list"]
     if run.status in SETTLED:
@@ -160,7 +166,7 @@ def _billable_text(run: RunView) -> str | None:
 def _attempt(attempt: AttemptView) -> None:
     say()
     job = f", job {attempt.job}" if attempt.job else ""
-    count = f"{attempt.instance_count} × " if (attempt.instance_count or 1) > 1 else ""
+    count = f"{attempt.instance_count} x " if (attempt.instance_count or 1) > 1 else ""
     on = f", on {count}{attempt.instance_type}" if attempt.instance_type else ""
     say(output.style(f"Attempt {attempt.number}", bold=True) + f": {attempt.status}{job}{on}")
     for phase in attempt.phases:
@@ -178,6 +184,38 @@ def _calls(calls: tuple[CallView, ...]) -> None:
         preview = textwrap.shorten(call.preview, 60, placeholder="…")
         shown = [call_line(call), f"attempt {call.attempt}", preview, call.artifact or ""]
         say("  " + "  ".join(part for part in shown if part))
+
+
+def _waits(run: RunView) -> None:
+    if run.waits:
+        say()
+        say(output.style("Questions", bold=True))
+    for wait in run.waits:
+        answer = (
+            ""
+            if wait.outcome is None
+            else f"  → {wait.outcome}: {wait.answer!r}" + (f" by {wait.by}" if wait.by else "")
+        )
+        say(f"  {wait.name}: {wait.question}{answer}")
+        if wait.outcome is None:
+            wait_details(wait, indent="    ")
+    if run.wakes is not None:
+        say(f"Goes on by {human.moment(run.wakes)} in any case.")
+
+
+def wait_details(wait: WaitView, *, indent: str = "  ") -> None:
+    """Print what helps to answer a question."""
+    about = "".join(f"{name}={value!r} " for name, value in wait.metadata.items()).strip()
+    output.rows(
+        [
+            ("Expected", wait.expected),
+            ("Asked", human.moment(wait.asked)),
+            ("Expires", human.moment(wait.expires) if wait.expires else None),
+            ("Reminder", wait.reminder),
+            ("About", about),
+        ],
+        indent=indent,
+    )
 
 
 def _facts(run: RunView) -> None:

@@ -9,7 +9,7 @@ import click
 from clary.agent.views import SETTLED, STATUSES, RunView
 from clary.cli import format as human
 from clary.cli import output, params, run_text, state
-from clary.cli.commands import Choice, Group
+from clary.cli.commands import Choice, Group, Lazy
 from clary.cli.output import say
 
 if TYPE_CHECKING:
@@ -19,7 +19,15 @@ _run = click.argument("run", metavar="RUN")
 _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on this stack only.")
 
 
-@click.group("runs", cls=Group)
+@click.group(
+    "runs",
+    cls=Group,
+    aliases={"get": "show", "input": "answer", "cancel": "stop"},
+    lazy_after={
+        "waits": Lazy("clary.cli.runs_answer:waits", "List what runs ask."),
+        "answer": Lazy("clary.cli.runs_answer:answer", "Answer what a run asks, and let it go on."),
+    },
+)
 def runs() -> None:
     """List, show, follow, stop and resume runs.
 

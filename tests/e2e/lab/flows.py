@@ -7,8 +7,9 @@ import ctypes
 import os
 import time
 from pathlib import Path
+from typing import Any, Literal
 
-from clary import as_completed, checkpoint, current_run, flow, log, save
+from clary import as_completed, checkpoint, current_run, flow, log, save, wait
 
 
 @checkpoint
@@ -77,3 +78,11 @@ def returns_a_lock() -> object:
 
     work(1)
     return threading.Lock()
+
+
+@flow
+def asks(expires: float = 0.0) -> list[Any]:
+    options: dict[str, Any] = {"expires": expires, "default": "nobody"} if expires else {}
+    before = work(1)
+    answer = wait("approve", Literal["yes", "no", "nobody"], question="Ship it?", metadata={"cost": 3}, **options)
+    return [before, answer, work(2)]
