@@ -37,6 +37,7 @@ def test_start_up_is_a_small_multiple_of_a_bare_interpreter(tmp_path: Path) -> N
 
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(clary.__all__) == [
+        "Retries",
         "Stack",
         "__version__",
         "as_completed",
@@ -51,7 +52,11 @@ def test_the_public_names_are_these_and_documented() -> None:
         "load",
         "log",
         "save",
+        "sleep",
+        "sleep_async",
         "use_stack",
+        "wait",
+        "wait_async",
     ]
     page = PAGE.read_text()
     for name in clary.__all__:
