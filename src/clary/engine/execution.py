@@ -107,6 +107,8 @@ class Execution:
         """Submitted calls that failed, and whose failure nobody has been given: by path, with those it came from."""
         self._hearers: list[Callable[[], object]] = []
         self._outboxes: WeakKeyDictionary[AbstractEventLoop, Outbox] = WeakKeyDictionary()
+        self._found: dict[str, Record] = {}
+        """Results that shortcuts had when calls were to begin elsewhere, by path."""
         self._process = os.getpid()
         self._on_call = on_call
         journal.listener = self._announce
@@ -217,7 +219,7 @@ class Execution:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        if self.shortcuts or self._is_elsewhere(call):
+        if self.shortcuts or self.is_elsewhere(call):
             return await self._perform_in_thread(call, submitted=submitted)
         return await self._perform_async(call, submitted=submitted)
 
@@ -261,7 +263,10 @@ class Execution:
         if ready is not None:
             await self._write_async(ready)
             return decode(ready["output"], self.store)
-        if self._is_elsewhere(call):
+        if self.is_elsewhere(call):
+            from clary.engine.loops import begun
+
+            await begun(self, call)
             context = contextvars.copy_context()
             return await asyncio.to_thread(context.run, lambda: self._perform(call, submitted=submitted))
         return await self._perform_async(call, submitted=submitted)
@@ -289,6 +294,8 @@ class Execution:
 
     def _ready_made(self, call: Call) -> Record | None:
         """Return the record of a call whose result is there already; None where it has to run."""
+        if (known := self._found.pop(call.path, None)) is not None:
+            return known
         now = time.time()
         for shortcut in self.shortcuts:
             found: ReadyMade | None = shortcut.find(call)
@@ -300,12 +307,25 @@ class Execution:
         for shortcut in self.shortcuts:
             shortcut.keep(call, record)
 
-    def _is_elsewhere(self, call: Call) -> bool:
+    def is_elsewhere(self, call: Call) -> bool:
+        """Tell whether the call's body runs in another place than this process."""
         return self.elsewhere is not None and self.elsewhere.takes(call)
+
+    def begin_elsewhere(self, call: Call, ready: Callable[[], object]) -> None:
+        """Begin a call elsewhere unless its result is there; ``ready`` is called when it can be performed at once."""
+        assert self.elsewhere is not None
+
+        def needed() -> bool:
+            found = self._ready_made(call)
+            if found is not None:
+                self._found[call.path] = found
+            return found is None
+
+        self.elsewhere.begin(call, self._next_try(call), needed, ready)
 
     def _run(self, call: Call, started: float) -> tuple[Any, Record]:
         """Run the call's body, here or elsewhere; return its value and its record."""
-        if self.elsewhere is not None and self.elsewhere.takes(call):
+        if self.elsewhere is not None and self.is_elsewhere(call):
             output = self.elsewhere.run(call)
             return decode(output, self.store), self._record(call, records.CALL, started, "output", output)
         value = self._run_body(call)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clary.engine.execution import Call
     from clary.journal.records import Record
 
@@ -38,6 +40,13 @@ class Elsewhere(Protocol):
 
     def takes(self, call: Call) -> bool:
         """Tell whether this call runs there."""
+
+    def begin(self, call: Call, at: float, needed: Callable[[], bool], ready: Callable[[], object]) -> None:
+        """Begin a call beside the flow, without waiting for anything.
+
+        ``at`` is when it may run at the earliest (epoch seconds); ``needed`` is asked just before and may take a while.
+        ``ready`` is called, from any thread, when ``run`` would return at once or the call is not needed.
+        """
 
     def run(self, call: Call) -> Record:
         """Run the body there and return its encoded value.

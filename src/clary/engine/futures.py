@@ -6,6 +6,7 @@ import contextvars
 import functools
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clary.engine import failure
@@ -52,7 +53,13 @@ class CallFuture(Generic[T]):
         """Hand the call to the attempt's threads; a recorded one needs none."""
         if self._execution.is_recorded(self._call):
             self._run()
+        elif self._execution.is_elsewhere(self._call):
+            self._execution.begin_elsewhere(self._call, self._start_in_pool)
         else:
+            self._start_in_pool()
+
+    def _start_in_pool(self) -> None:
+        with suppress(RuntimeError):  # the flow has ended meanwhile: whoever still asks for the result learns of it
             self._execution.pool().submit(self._run, for_a_worker=True)
 
     def result(self, timeout: float | None = None) -> T:

@@ -13,7 +13,7 @@ from clary.engine.scope import Scope, current_scope
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
-    from clary.engine.execution import Execution
+    from clary.engine.execution import Call, Execution
     from clary.engine.futures import CallFuture
     from clary.journal.records import Record
 
@@ -64,6 +64,18 @@ async def rest_until(execution: Execution, moment: float) -> None:
         execution.refuse_ended()
         await asyncio.sleep(min(left, _LOOK_SECONDS))
     execution.refuse_ended()
+
+
+async def begun(execution: Execution, call: Call) -> None:
+    """Begin a call elsewhere, and let the loop go on until its result is there: no thread waits for it."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(ready.set)
+
+    execution.begin_elsewhere(call, tell)
+    await ready.wait()
 
 
 class Outbox:

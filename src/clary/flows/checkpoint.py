@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from clary.engine.futures import CallFuture, CallFutures, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import Scope, current_scope
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
+from clary.flows.declared import check_checkpoint
+from clary.flows.isolation import Distribution, Isolation, isolation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from clary.engine.execution import Call
 
@@ -34,6 +37,8 @@ class CheckpointOptions:
     """Seconds after which a try is ended."""
     type: str | None = None
     """A label for people: ``llm_call``, ``tool_call``, ``train``…"""
+    isolation: Isolation | None = None
+    """How its calls run in jobs of their own; None: in the flow's process."""
 
 
 class Checkpoint(Generic[P, R]):
@@ -47,6 +52,7 @@ class Checkpoint(Generic[P, R]):
         self.retries = options.retries
         self.timeout = options.timeout
         _check_name(self.name)
+        self.isolation = options.isolation
         self._lines = file_lines(function)
 
     @functools.cached_property
@@ -85,14 +91,26 @@ class Checkpoint(Generic[P, R]):
 
         Several iterables are taken together, as ``map`` does; ``constants`` are passed to every call as they are.
         """
-        scope = self._scope("map")
-        calls = [self._make(scope, items, constants) for items in zip(*iterables, strict=False)]
-        return CallFutures([self._start(scope, call) for call in calls])
+        return self._start_all("map", zip(*iterables, strict=False), constants)
+
+    def product(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[Any]:
+        """Begin a call for each combination of the items and return the futures in order; only in a flow.
+
+        The last iterable's items change quickest; ``constants`` are passed to every call as they are.
+        """
+        return self._start_all("product", itertools.product(*iterables), constants)
 
     def __repr__(self) -> str:
         return f"<checkpoint {self.name}>"
 
     def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
+    def _start_all(
+        self, verb: str, combinations: Iterable[tuple[Any, ...]], constants: dict[str, Any]
+    ) -> CallFutures[Any]:
+        scope = self._scope(verb)
+        calls = [self._make(scope, items, constants) for items in combinations]
+        return CallFutures([self._start(scope, call) for call in calls])
+
         future: CallFuture[Any] = CallFuture(scope.execution, call)
         loop = running_loop() if self.is_async else None
         if loop is None:
@@ -128,6 +146,11 @@ def checkpoint(
     timeout: float | timedelta | None = None,
     type: str | None = None,
 ) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
+    runtime: Literal["inline", "isolated"] = "inline",
+    resources: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    distribution: Distribution | None = None,
+    limit: int | None = None,
 def checkpoint(
     function: Callable[P, R] | None = None,
     /,
@@ -138,6 +161,11 @@ def checkpoint(
     timeout: float | timedelta | None = None,
     type: str | None = None,  # noqa: A002 the word that people know
 ) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
+    runtime: Literal["inline", "isolated"] = "inline",
+    resources: Mapping[str, Any] | None = None,
+    image: str | None = None,
+    distribution: Distribution | None = None,
+    limit: int | None = None,
     """Make a function durable: each completed call in a flow is recorded and never runs again in that run.
 
     Args:
@@ -149,12 +177,25 @@ def checkpoint(
             process of its own, which can be ended whatever it does; what it returns must pickle.
         type: a label for people, such as ``llm_call``.
 
+        runtime: ``"inline"`` runs the body in the flow's job, ``"isolated"`` each call in a SageMaker job of its own.
+            On a local stack both run here.
+        resources: of the isolated job: any job settings, such as ``{"instance_type": "ml.g5.xlarge"}``, over those of
+            stack and flow.
+        image: of the isolated job; default the flow's.
+        distribution: what starts on the hosts of an isolated job with ``instance_count`` over 1: ``"hosts"`` (the
+            function on each), ``"torchrun"`` or ``"mpi"``; ``{"torchrun": 4}`` starts 4 processes on each host.
+        limit: isolated calls of this checkpoint that run at once; 10 unless told otherwise. Others wait in order.
     A call that was running when the process died runs again: let effects outside use ``current_run().idempotency_key``.
     """
-    options = CheckpointOptions(key, retries_from(retries), _seconds(timeout), type)
-    if function is not None:
-        return Checkpoint(function, name=name, options=options)
-    return lambda decorated: Checkpoint(decorated, name=name, options=options)
+
+    def decorated(given: Callable[P, R]) -> Checkpoint[P, R]:
+        where = isolation_of(
+            name or str(getattr(given, "__name__", "")), runtime, resources, image, distribution, limit
+        )
+        options = CheckpointOptions(key, retries_from(retries), _seconds(timeout), type, where)
+        return Checkpoint(given, name=name, options=options)
+
+    return decorated if function is None else decorated(function)
 
 
 def _seconds(timeout: float | timedelta | None) -> float | None:

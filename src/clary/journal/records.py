@@ -36,6 +36,8 @@ WAIT = "wait"
 ANSWER = "answer"
 TIMER = "timer"
 SUSPENDED = "suspended"
+CALL_JOB = "call_job"
+CALL_JOB_ENDED = "call_job_ended"
 
 ANSWERED, DEFAULTED, EXPIRED, ABORTED = "answered", "defaulted", "expired", "aborted"
 """How a wait came to its end."""
@@ -153,3 +155,13 @@ def suspended(on: list[str], until: float | None) -> Record:
 def attempt_ended(number: int, outcome: str, failure: Record | None, job: Record | None = None) -> Record:
     """An attempt is known to be over: what an observer saw of its job or process."""
     return {"kind": ATTEMPT_ENDED, "n": number, "outcome": outcome, "failure": failure, "job": job}
+def call_job(path: str, number: int, job: str, *, inputs: Record, source: str) -> Record:
+    """A call is to run in a job of its own, the ``number``-th for it; stored before anything is asked of SageMaker."""
+    return {"kind": CALL_JOB, "path": path, "n": number, "job": job, "inputs": inputs, "source": source}
+
+
+def call_job_ended(path: str, number: int, outcome: str, **facts: Any) -> Record:
+    """The job of a call is over. ``facts``: instance_type, instance_count, seconds, as far as they are known."""
+    return {"kind": CALL_JOB_ENDED, "path": path, "n": number, "outcome": outcome, **facts}
+
+

@@ -78,6 +78,9 @@ class RunState:
     """``{cause, error | summary…}`` of the last attempt that failed."""
     opener: tuple[int, str] | None = None
     """(attempt, nonce) of whoever may write now."""
+    call_jobs: dict[str, list[Record]] = field(default_factory=dict)
+    """Jobs of calls that run in one of their own, by path, in order. ``end`` is what is known of a job's end; ``taken``
+    says that its outcome is in the record, so that a further try of the call needs a further job."""
 
     @property
     def attempt(self) -> Attempt | None:
@@ -123,6 +126,11 @@ def fold(entries: Iterable[Entry]) -> RunState:
 
 
 def _created(state: RunState, record: Record, entry: Entry) -> None:
+    def open_call_jobs(self) -> list[Record]:
+        """Return the jobs of calls that may be under way, as far as the log knows."""
+        every = [job for jobs in self.call_jobs.values() for job in jobs]
+        return [job for job in every if not job["taken"] and job["end"] is None]
+
     state.run, state.flow, state.stack = record["run"], record["flow"], record["stack"]
     state.spec, state.inputs, state.by = record["spec"], record["inputs"], record["by"]
     state.created_at = entry["at"]
@@ -208,6 +216,24 @@ def _answer(state: RunState, record: Record, entry: Entry) -> None:
 def _timer(state: RunState, record: Record, _entry: Entry) -> None:
     state.timers.setdefault(record["path"], record["until"])
 
+    _take_job(state, record["path"])
+
+
+def _call_job(state: RunState, record: Record, entry: Entry) -> None:
+    job = {**record, "attempt": entry["attempt"], "at": entry["at"], "taken": False, "end": None}
+    state.call_jobs.setdefault(record["path"], []).append(job)
+
+
+def _call_job_ended(state: RunState, record: Record, _entry: Entry) -> None:
+    for job in state.call_jobs.get(record["path"], ()):
+        if job["n"] == record["n"]:
+            job["end"] = record
+
+
+def _take_job(state: RunState, path: str) -> None:
+    """Let a further try of a call have a further job: the outcome of the last one is in the record."""
+    for job in state.call_jobs.get(path, ())[-1:]:
+        job["taken"] = True
 
 def _suspended(state: RunState, record: Record, entry: Entry) -> None:
     state.status = WAITING
@@ -225,6 +251,7 @@ def _stop_requested(state: RunState, _record: Record, _entry: Entry) -> None:
 def _ended(status: str) -> Callable[[RunState, Record, Entry], None]:
     def apply(state: RunState, record: Record, entry: Entry) -> None:
         state.status = status
+    _take_job(state, record["path"])
         state.ended_at = entry["at"]
         state.opener = None
         if status == "completed":
@@ -277,3 +304,5 @@ _HANDLERS: dict[str, Callable[[RunState, Record, Entry], None]] = {
     records.TIMER: _timer,
     records.SUSPENDED: _suspended,
 }
+    records.CALL_JOB: _call_job,
+    records.CALL_JOB_ENDED: _call_job_ended,
