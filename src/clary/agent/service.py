@@ -14,6 +14,7 @@ from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
 from clary.code.project import find_project
 from clary.errors import NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
+from clary.flows.declared import check_named
 from clary.stacks.service import resolve
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observ
     Raises UsageError for inputs that do not fit, SerializationError for one that cannot be kept, and whatever makes a
     submission impossible, before anything is uploaded.
     """
+    check_named(target.flow.name)
     bound = target.flow.bind(inputs)
     place = place_of(stack)
     if place.local:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import current_scope
 from clary.errors import UsageError, nearest
+from clary.flows.declared import check_flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,31 +19,54 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LONGEST_KEY = 200
+"""Characters of a run's key."""
 _SERVICE = "clary.agent.service"
 """The one door from the flow's rooms to those that submit. It is opened by name, when used: in a job it never is."""
 
 
 @dataclass(frozen=True)
 class FlowOptions:
-    """What the decorator was told."""
+    """What the decorator was told; None where it said nothing."""
 
     stack: str | None = None
     image: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     workers: int | None = None
-    retries: Retries = NONE
+    retries: Retries | None = None
+    cache: bool | None = None
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """What was said for this run (``with_options``, the flags of ``clary run``); None where nothing was."""
+
+    stack: str | None = None
+    image: str | None = None
+    retries: dict[str, Any] | None = None
+    """Fields of ``Retries`` that replace the decorator's."""
+    cache: bool | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
 
 
 class Flow(Generic[P, R]):
     """A function whose run is durable."""
 
-    def __init__(self, function: Callable[P, R], *, name: str | None, options: FlowOptions) -> None:
+    def __init__(
+        self, function: Callable[P, R], *, name: str | None, options: FlowOptions, call: CallOptions | None = None
+    ) -> None:
+        check_flow(function, name)
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
         self.options = options
+        self.call = call or CallOptions()
+        """What was said for the runs of this object."""
         self.workers = options.workers
-        self.retries = options.retries
+        self.retries = options.retries or NONE
+        self.cache = bool(options.cache)
+        """Whether checkpoints that say nothing of it take results of other runs."""
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
@@ -53,19 +77,60 @@ class Flow(Generic[P, R]):
         """Run the flow here, in this process, durably, and return its value. In another flow: the plain body."""
         if current_scope.get() is not None:
             return self.function(*args, **kwargs)
-        handle = self._start(self._bound(args, kwargs), stack="local")
-        return handle.result()
+        return self._start(self._bound(args, kwargs), stack="local").result()
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> RunHandle[R]:
         """Start a run on the stack that applies (``clary stack current`` tells which) and return its handle.
 
         On the stack ``local`` the run is over when this returns.
         """
-        return self._start(self._bound(args, kwargs), stack=None)
+        return self._start(self._bound(args, kwargs), stack=self.call.stack)
 
     def on(self, stack: str) -> Flow[P, R]:
         """Return this flow with another stack: ``digits.on("gpu").run(models=8)``."""
-        return Flow(self.function, name=self.name, options=replace(self.options, stack=stack))
+        return self.with_options(stack=stack)
+
+    def with_options(
+        self,
+        *,
+        stack: str | None = None,
+        image: str | None = None,
+        retries: RetriesLike = None,
+        cache: bool | None = None,
+        settings: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> Flow[P, R]:
+        """Return this flow with options for its next runs; they outrank every other source, and the flow's inputs keep
+        all names for themselves: ``train.with_options(image="…", settings={"instance_type": "ml.g5.xlarge"}).run(8)``.
+
+        Args:
+            stack: where the run goes.
+            image: that runs it.
+            retries: of the flow's body: a count, or fields of ``Retries``; which exceptions is the decorator's to say.
+            cache: whether checkpoints that say nothing of it take results of other runs.
+            settings: of the job; objects such as ``tags`` are merged with those of other sources.
+            key: the same key starts a run of this flow once on a stack: a second start gives the run that is there,
+                whatever has become of it.
+
+        Raises UsageError ``flow.bad_option``, ``retries.bad_value``, ``retries.out_of_range``.
+        """
+        given = CallOptions(stack, image, _fields(retries), cache, dict(settings or {}), _checked_key(key))
+        return self.with_call(given)
+
+    def with_call(self, given: CallOptions) -> Flow[P, R]:
+        """Return this flow with what ``given`` says laid over what was said for its runs before."""
+        before = self.call
+        said = {one.name: getattr(given, one.name) for one in fields(given) if getattr(given, one.name) is not None}
+        merged = replace(before, **{**said, "settings": {**before.settings, **given.settings}})
+        return Flow(self.function, name=self.name, options=self.options, call=merged)
+
+    def specified(self, options: Mapping[str, Any]) -> Flow[P, R]:
+        """Return this flow with what its run's specification says of ``retries`` and ``cache``."""
+        retries = self.options.retries or NONE
+        if "retries" in options:
+            retries = replace(retries, **options["retries"])
+        decided = replace(self.options, retries=retries, cache=options.get("cache", self.options.cache))
+        return Flow(self.function, name=self.name, options=decided, call=self.call)
 
     def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs by parameter name, defaults included.
@@ -177,6 +242,7 @@ def flow(
     image: str | None = None,
     workers: int | None = None,
     retries: RetriesLike = None,
+    cache: bool | None = None,
     **settings: Any,
 ) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(
@@ -188,6 +254,7 @@ def flow(
     image: str | None = None,
     workers: int | None = None,
     retries: RetriesLike = None,
+    cache: bool | None = None,
     **settings: Any,
 ) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
     """Make a function a flow: its runs are recorded, and a killed run goes on where it was.
@@ -201,13 +268,43 @@ def flow(
         workers: threads for submitted calls; default the machine's cores and four, 32 at most.
         retries: how often a body that raises runs again, in the same attempt: a count or ``Retries(…)``. What is
             recorded does not run again.
+        cache: whether checkpoints that say nothing of it take results of other runs; default no.
         settings: of the job, such as ``instance_type`` and ``max_runtime_in_seconds``.
     """
     if workers is not None and workers < 1:
         raise UsageError(
             "flow.bad_workers", f"workers={workers} is not a number of threads.", next_step="Give 1 or more."
         )
-    options = FlowOptions(stack, image, settings, workers, retries_from(retries))
+    policy = None if retries is None else retries_from(retries)
+    options = FlowOptions(stack, image, settings, workers, policy, cache)
     if function is not None:
         return Flow(function, name=name, options=options)
     return lambda decorated: Flow(decorated, name=name, options=options)
+
+
+def _fields(retries: RetriesLike) -> dict[str, Any] | None:
+    """Return the fields of a policy that can stand in a run's specification: all but its exceptions."""
+    if retries is None:
+        return None
+    policy = retries_from(retries)
+    if policy.on != (Exception,):
+        raise UsageError(
+            "flow.bad_option",
+            "Which exceptions are worth another try is the decorator's to say, not a single run's.",
+            next_step="Write @flow(retries=Retries(…, on=…)), and give the run a count.",
+            field="retries.on",
+        )
+    if isinstance(retries, Retries):
+        return {one.name: getattr(policy, one.name) for one in fields(policy) if one.name != "on"}
+    return {"count": retries} if isinstance(retries, int) else dict(retries)
+
+
+def _checked_key(key: Any) -> str | None:
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
+        raise UsageError(
+            "flow.bad_option",
+            f"A key of a run is a text of 1 to {LONGEST_KEY} characters.",
+            next_step="Give what tells this piece of work from others, such as the number of an order.",
+            field="key",
+        )
+    return key

@@ -191,7 +191,7 @@ def test_a_flow_keeps_what_it_was_told() -> None:
     assert (example.name, example.options.stack) == ("shown", "gpu")
     assert example.options.settings == {"instance_type": "ml.m5.large"}
     assert example.__doc__ == "Say what it does."
-    assert example.on("other").options.stack == "other"
+    assert example.on("other").call.stack == "other"
     assert example.options.stack == "gpu"
     assert repr(example) == "<flow shown>"
 
