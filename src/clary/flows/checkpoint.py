@@ -51,8 +51,8 @@ class Checkpoint(Generic[P, R]):
         self.options = options
         self.retries = options.retries
         self.timeout = options.timeout
-        _check_name(self.name)
         self.isolation = options.isolation
+        _check_name(self.name)
         self._lines = file_lines(function)
 
     @functools.cached_property
@@ -103,7 +103,6 @@ class Checkpoint(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<checkpoint {self.name}>"
 
-    def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
     def _start_all(
         self, verb: str, combinations: Iterable[tuple[Any, ...]], constants: dict[str, Any]
     ) -> CallFutures[Any]:
@@ -111,6 +110,7 @@ class Checkpoint(Generic[P, R]):
         calls = [self._make(scope, items, constants) for items in combinations]
         return CallFutures([self._start(scope, call) for call in calls])
 
+    def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
         future: CallFuture[Any] = CallFuture(scope.execution, call)
         loop = running_loop() if self.is_async else None
         if loop is None:
@@ -189,11 +189,9 @@ def checkpoint(
     """
 
     def decorated(given: Callable[P, R]) -> Checkpoint[P, R]:
-        where = isolation_of(
-            name or str(getattr(given, "__name__", "")), runtime, resources, image, distribution, limit
-        )
-        options = CheckpointOptions(key, retries_from(retries), _seconds(timeout), type, where)
-        return Checkpoint(given, name=name, options=options)
+        called = name or str(getattr(given, "__name__", ""))
+        where = isolation_of(called, runtime, resources, image, distribution, limit)
+        return Checkpoint(given, name=name, options=CheckpointOptions(key, policy, seconds, type, where))
 
     return decorated if function is None else decorated(function)
 

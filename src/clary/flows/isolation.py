@@ -56,7 +56,7 @@ def isolation_of(
     if runtime == INLINE:
         _refuse_for_inline(name, [option for option, value in given.items() if value is not None])
         return None
-    if limit is not None and (limit is True or not isinstance(limit, int) or limit < 1):
+    if limit is not None and (limit is True or limit < 1):
         raise UsageError(
             "checkpoint.bad_limit",
             f"limit={limit!r} of the checkpoint {name} is no number of jobs.",

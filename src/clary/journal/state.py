@@ -70,6 +70,9 @@ class RunState:
     """Until when the flow sleeps, by path."""
     suspension: Record | None = None
     """``{on, until}`` while the run is ``waiting``."""
+    call_jobs: dict[str, list[Record]] = field(default_factory=dict)
+    """Jobs of calls that run in one of their own, by path, in order. ``end`` is what is known of a job's end; ``taken``
+    says that its outcome is in the record, so that a further try of the call needs a further job."""
     saved: dict[str, Record] = field(default_factory=dict)
     logged: dict[str, Any] = field(default_factory=dict)
     stop_requested: bool = False
@@ -78,9 +81,6 @@ class RunState:
     """``{cause, error | summary…}`` of the last attempt that failed."""
     opener: tuple[int, str] | None = None
     """(attempt, nonce) of whoever may write now."""
-    call_jobs: dict[str, list[Record]] = field(default_factory=dict)
-    """Jobs of calls that run in one of their own, by path, in order. ``end`` is what is known of a job's end; ``taken``
-    says that its outcome is in the record, so that a further try of the call needs a further job."""
 
     @property
     def attempt(self) -> Attempt | None:
@@ -108,6 +108,11 @@ class RunState:
         """Return what the flow has asked and nobody has answered, in order."""
         return [wait for path, wait in self.waits.items() if path not in self.answers]
 
+    def open_call_jobs(self) -> list[Record]:
+        """Return the jobs of calls that may be under way, as far as the log knows."""
+        every = [job for jobs in self.call_jobs.values() for job in jobs]
+        return [job for job in every if not job["taken"] and job["end"] is None]
+
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Unknown kinds of record are left alone: a later version may have written them."""
         for record in entry["records"]:
@@ -126,11 +131,6 @@ def fold(entries: Iterable[Entry]) -> RunState:
 
 
 def _created(state: RunState, record: Record, entry: Entry) -> None:
-    def open_call_jobs(self) -> list[Record]:
-        """Return the jobs of calls that may be under way, as far as the log knows."""
-        every = [job for jobs in self.call_jobs.values() for job in jobs]
-        return [job for job in every if not job["taken"] and job["end"] is None]
-
     state.run, state.flow, state.stack = record["run"], record["flow"], record["stack"]
     state.spec, state.inputs, state.by = record["spec"], record["inputs"], record["by"]
     state.created_at = entry["at"]
@@ -235,6 +235,42 @@ def _take_job(state: RunState, path: str) -> None:
     for job in state.call_jobs.get(path, ())[-1:]:
         job["taken"] = True
 
+
+def _value(state: RunState, record: Record, _entry: Entry) -> None:
+    state.values[record["path"]] = record["value"]
+
+
+def _saved(state: RunState, record: Record, _entry: Entry) -> None:
+    state.saved[record["name"]] = record
+
+
+def _logged(state: RunState, record: Record, _entry: Entry) -> None:
+    state.logged.update(record["values"])
+
+
+def _try_failed(state: RunState, record: Record, _entry: Entry) -> None:
+    _run_again(state, record["calls"])
+    state.tries[record["path"]] = record
+    _take_job(state, record["path"])
+
+
+def _flow_retried(state: RunState, record: Record, _entry: Entry) -> None:
+    _run_again(state, record["calls"])
+    state.flow_retry = record
+
+
+def _wait(state: RunState, record: Record, entry: Entry) -> None:
+    state.waits.setdefault(record["path"], {**record, "asked_at": entry["at"]})
+
+
+def _answer(state: RunState, record: Record, entry: Entry) -> None:
+    state.answers.setdefault(record["path"], {**record, "at": entry["at"]})
+
+
+def _timer(state: RunState, record: Record, _entry: Entry) -> None:
+    state.timers.setdefault(record["path"], record["until"])
+
+
 def _suspended(state: RunState, record: Record, entry: Entry) -> None:
     state.status = WAITING
     state.suspension = record
@@ -251,7 +287,6 @@ def _stop_requested(state: RunState, _record: Record, _entry: Entry) -> None:
 def _ended(status: str) -> Callable[[RunState, Record, Entry], None]:
     def apply(state: RunState, record: Record, entry: Entry) -> None:
         state.status = status
-    _take_job(state, record["path"])
         state.ended_at = entry["at"]
         state.opener = None
         if status == "completed":
