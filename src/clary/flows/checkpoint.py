@@ -15,7 +15,6 @@ from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import Scope, current_scope
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
-from clary.flows.declared import check_checkpoint
 from clary.flows.isolation import Distribution, Isolation, isolation_of
 
 if TYPE_CHECKING:
@@ -145,12 +144,12 @@ def checkpoint(
     retries: RetriesLike = None,
     timeout: float | timedelta | None = None,
     type: str | None = None,
-) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
     image: str | None = None,
     distribution: Distribution | None = None,
     limit: int | None = None,
+) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
 def checkpoint(
     function: Callable[P, R] | None = None,
     /,
@@ -160,12 +159,12 @@ def checkpoint(
     retries: RetriesLike = None,
     timeout: float | timedelta | None = None,
     type: str | None = None,  # noqa: A002 the word that people know
-) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
     image: str | None = None,
     distribution: Distribution | None = None,
     limit: int | None = None,
+) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
     """Make a function durable: each completed call in a flow is recorded and never runs again in that run.
 
     Args:
@@ -176,7 +175,6 @@ def checkpoint(
         timeout: seconds after which a try is ended and fails with TimeoutError. A sync body with a timeout runs in a
             process of its own, which can be ended whatever it does; what it returns must pickle.
         type: a label for people, such as ``llm_call``.
-
         runtime: ``"inline"`` runs the body in the flow's job, ``"isolated"`` each call in a SageMaker job of its own.
             On a local stack both run here.
         resources: of the isolated job: any job settings, such as ``{"instance_type": "ml.g5.xlarge"}``, over those of
@@ -185,8 +183,11 @@ def checkpoint(
         distribution: what starts on the hosts of an isolated job with ``instance_count`` over 1: ``"hosts"`` (the
             function on each), ``"torchrun"`` or ``"mpi"``; ``{"torchrun": 4}`` starts 4 processes on each host.
         limit: isolated calls of this checkpoint that run at once; 10 unless told otherwise. Others wait in order.
+
     A call that was running when the process died runs again: let effects outside use ``current_run().idempotency_key``.
     """
+
+    policy, seconds = retries_from(retries), _seconds(timeout)
 
     def decorated(given: Callable[P, R]) -> Checkpoint[P, R]:
         called = name or str(getattr(given, "__name__", ""))

@@ -85,9 +85,20 @@ def created(run: str, *, flow: str, stack: str, spec: Record, inputs: Record, by
     return {"kind": CREATED, "run": run, "flow": flow, "stack": stack, "spec": spec, "inputs": inputs, "by": by}
 
 
-def attempt(number: int, *, job: str | None, request: Record | None, spec: Record, on_change: str = "error") -> Record:
-    """An attempt is claimed: its job's name and its full request, stored before anything is asked of SageMaker."""
-    return {
+def attempt(
+    number: int,
+    *,
+    job: str | None,
+    request: Record | None,
+    spec: Record,
+    on_change: str = "error",
+    not_before: float | None = None,
+) -> Record:
+    """An attempt is claimed: its job's name and its full request, stored before anything is asked of SageMaker.
+
+    ``not_before`` (epoch seconds): the running attempt reserves the next one, which is to begin at that time.
+    """
+    claim: Record = {
         "kind": ATTEMPT,
         "n": number,
         "job": job,
@@ -95,6 +106,7 @@ def attempt(number: int, *, job: str | None, request: Record | None, spec: Recor
         "spec": spec,
         "on_change": on_change,
     }
+    return claim if not_before is None else {**claim, "not_before": not_before}
 
 
 def opened(*, nonce: str, host: str, pid: int) -> Record:
@@ -152,9 +164,6 @@ def suspended(on: list[str], until: float | None) -> Record:
     return {"kind": SUSPENDED, "on": on, "until": until}
 
 
-def attempt_ended(number: int, outcome: str, failure: Record | None, job: Record | None = None) -> Record:
-    """An attempt is known to be over: what an observer saw of its job or process."""
-    return {"kind": ATTEMPT_ENDED, "n": number, "outcome": outcome, "failure": failure, "job": job}
 def call_job(path: str, number: int, job: str, *, inputs: Record, source: str) -> Record:
     """A call is to run in a job of its own, the ``number``-th for it; stored before anything is asked of SageMaker."""
     return {"kind": CALL_JOB, "path": path, "n": number, "job": job, "inputs": inputs, "source": source}
@@ -165,3 +174,6 @@ def call_job_ended(path: str, number: int, outcome: str, **facts: Any) -> Record
     return {"kind": CALL_JOB_ENDED, "path": path, "n": number, "outcome": outcome, **facts}
 
 
+def attempt_ended(number: int, outcome: str, failure: Record | None, job: Record | None = None) -> Record:
+    """An attempt is known to be over: what an observer saw of its job or process."""
+    return {"kind": ATTEMPT_ENDED, "n": number, "outcome": outcome, "failure": failure, "job": job}

@@ -16,6 +16,8 @@ SETTLED = frozenset({"completed", "failed", "stopped", "timed_out", "interrupted
 """States in which nothing runs for the run any more."""
 WAITING = "waiting"
 """Nothing runs for the run now; it goes on by itself when what it waits for is there."""
+_GOES_ON = frozenset({"failed", "interrupted", "lost"})
+"""Ends that were seen from outside after which a reserved attempt goes on: the one before it was cut off."""
 
 
 @dataclass
@@ -34,6 +36,12 @@ class Attempt:
     ended_at: float | None = None
     outcome: str | None = None
     job_view: Record | None = None
+    not_before: float | None = None
+    """When a reserved attempt begins (epoch seconds): one that the attempt before it claimed, to be woken by."""
+    reserved_by: int = 0
+    """Number of that attempt before it."""
+    void: bool = False
+    """Whether the attempt that reserved it went on itself, so that it must not begin."""
 
 
 @dataclass
@@ -84,8 +92,18 @@ class RunState:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The latest attempt."""
-        return self.attempts[max(self.attempts)] if self.attempts else None
+        """The latest attempt; one that is reserved counts once the attempt that reserved it is over, or it has begun."""
+        latest = max((one for one in self.attempts.values() if not one.void), key=lambda one: one.number, default=None)
+        before = None if latest is None else self.attempts.get(latest.reserved_by)
+        waits_its_turn = before is not None and before.outcome is None and latest is self.reserved(before.number)
+        return before if waits_its_turn else latest
+
+    def reserved(self, number: int) -> Attempt | None:
+        """Return the attempt that an attempt has reserved to be followed by, while it has neither begun nor is void."""
+        for one in self.attempts.values():
+            if one.reserved_by == number and number and not one.void and one.opened_at is None:
+                return one
+        return None
 
     @property
     def settled(self) -> bool:
@@ -145,7 +163,11 @@ def _attempt(state: RunState, record: Record, entry: Entry) -> None:
         spec=record["spec"],
         on_change=record["on_change"],
         claimed_at=entry["at"],
+        not_before=record.get("not_before"),
     )
+    if "not_before" in record:
+        state.attempts[record["n"]].reserved_by = entry["attempt"]
+        return  # the attempt that reserves it still runs
     state.status = "submitted"
     state.ended_at = None
     state.stop_requested = False
@@ -175,47 +197,25 @@ def _opened(state: RunState, record: Record, entry: Entry) -> None:
     attempt = state.attempts.get(entry["attempt"])
     if attempt is not None:
         attempt.opened_at, attempt.host, attempt.pid = entry["at"], record["host"], record["pid"]
+        attempt.outcome = attempt.ended_at = None  # it was suspended, and goes on after all
+        _close_the_one_before(state, attempt, entry["at"])
+    reserved = state.reserved(entry["attempt"])
+    if reserved is not None:
+        reserved.void = True
+        _close(reserved, "stopped", entry["at"])
+
+
+def _close_the_one_before(state: RunState, attempt: Attempt, at: float) -> None:
+    """An attempt that has begun was reserved by one that was cut off before it could record its own end."""
+    before = state.attempts.get(attempt.reserved_by)
+    if before is not None and before.outcome is None:
+        _close(before, "interrupted", at)
 
 
 def _call(state: RunState, record: Record, entry: Entry) -> None:
     state.calls.pop(record["path"], None)  # a call that ran again stands where it was recorded last
     state.calls[record["path"]] = {**record, "attempt": entry["attempt"]}
     state.tries.pop(record["path"], None)
-
-
-def _value(state: RunState, record: Record, _entry: Entry) -> None:
-    state.values[record["path"]] = record["value"]
-
-
-def _saved(state: RunState, record: Record, _entry: Entry) -> None:
-    state.saved[record["name"]] = record
-
-
-def _logged(state: RunState, record: Record, _entry: Entry) -> None:
-    state.logged.update(record["values"])
-
-
-def _try_failed(state: RunState, record: Record, _entry: Entry) -> None:
-    _run_again(state, record["calls"])
-    state.tries[record["path"]] = record
-
-
-def _flow_retried(state: RunState, record: Record, _entry: Entry) -> None:
-    _run_again(state, record["calls"])
-    state.flow_retry = record
-
-
-def _wait(state: RunState, record: Record, entry: Entry) -> None:
-    state.waits.setdefault(record["path"], {**record, "asked_at": entry["at"]})
-
-
-def _answer(state: RunState, record: Record, entry: Entry) -> None:
-    state.answers.setdefault(record["path"], {**record, "at": entry["at"]})
-
-
-def _timer(state: RunState, record: Record, _entry: Entry) -> None:
-    state.timers.setdefault(record["path"], record["until"])
-
     _take_job(state, record["path"])
 
 
@@ -311,7 +311,13 @@ def _attempt_ended(state: RunState, record: Record, entry: Entry) -> None:
     attempt.job_view = record["job"] or attempt.job_view
     if attempt.outcome is None:
         _close(attempt, record["outcome"], entry["at"])
-    if record["n"] == max(state.attempts) and not state.settled:
+    reserved = None if state.idle else state.reserved(record["n"])
+    if reserved is not None and record["outcome"] in _GOES_ON:
+        state.status, state.opener = WAITING, None
+        state.suspension = records.suspended([], reserved.not_before)
+        return
+    latest = max(one.number for one in state.attempts.values() if not (one.void or one is reserved))
+    if record["n"] == latest and not state.settled:
         state.status = record["outcome"]
         state.failure = record["failure"]
         state.ended_at = entry["at"]
@@ -338,6 +344,6 @@ _HANDLERS: dict[str, Callable[[RunState, Record, Entry], None]] = {
     records.ANSWER: _answer,
     records.TIMER: _timer,
     records.SUSPENDED: _suspended,
-}
     records.CALL_JOB: _call_job,
     records.CALL_JOB_ENDED: _call_job_ended,
+}
