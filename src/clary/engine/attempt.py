@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.artifacts import decode, encode
-from clary.engine import failure
+from clary.engine import failure, suspension
 from clary.engine.execution import Execution
 from clary.engine.scope import current_scope
 from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
@@ -200,10 +200,12 @@ def _suspend(execution: Execution, suspended: Suspended) -> None:
 def _wake_up(execution: Execution) -> bool:
     """Go on at once if the answer came just before the run was recorded as waiting: nobody else would."""
     journal = execution.journal
-    if not journal.state.due(time.time()):
+    if not journal.state.due(suspension.now(execution)):
         journal.close(Fenced("the run waits"))
         return False
     execution.write(records.opened(nonce=os.urandom(16).hex(), host=socket.gethostname(), pid=os.getpid()))
+    if execution.waker is not None:
+        execution.waker.stay()
     return True
 
 

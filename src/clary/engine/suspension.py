@@ -32,6 +32,17 @@ class Waker(Protocol):
     def wake_at(self, moment: float) -> None:
         """See to it that the run goes on at ``moment`` (epoch seconds). Called before the run is suspended."""
 
+    def stay(self) -> None:
+        """Take back what was arranged: the run goes on in this process after all."""
+
+    def now(self) -> float:
+        """Return the time (epoch seconds) by the clock that wakes the run, where that is ahead of this machine's."""
+
+
+def now(execution: Execution) -> float:
+    """Return the time by which the flow waits and sleeps, in epoch seconds."""
+    return time.time() if execution.waker is None else execution.waker.now()
+
 
 def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> Record:
     """Return the answer to a question, asking it first if it was not asked yet.
@@ -50,7 +61,7 @@ def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> 
         expires_in = question.pop("expires_in", None)
         if expires_in is not None and execution.waker is not None:
             execution.waker.check()
-        expires_at = None if expires_in is None else time.time() + expires_in
+        expires_at = None if expires_in is None else now(execution) + expires_in
         execution.write(records.wait(path, expires_at=expires_at, **question))
     asked = state.waits[path]
     patience = time.monotonic() + linger
@@ -58,13 +69,12 @@ def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> 
         execution.journal.absorb()
         if path in state.answers:
             break
-        now = time.time()
-        if asked["expires_at"] is not None and asked["expires_at"] <= now:
+        if asked["expires_at"] is not None and asked["expires_at"] <= now(execution):
             execution.write(expiry(asked))  # somebody's answer may come before it in the log, and holds then
             break
         if not execution.open_calls and time.monotonic() >= patience:
             raise Suspended([path], asked["expires_at"])
-        execution.rest_until(now + _POLL)
+        execution.rest_until(time.time() + _POLL)
     return state.answers[path]
 
 
@@ -86,16 +96,16 @@ def sleep(execution: Execution, scope: Scope, until: float, *, suspend: bool | N
     if path not in state.timers:
         execution.write(records.timer(path, until))
     moment = state.timers[path]
-    left = moment - time.time()
-    if execution.waker is None or suspend is False or (suspend is None and left <= IN_PROCESS):
-        execution.rest_until(moment)
-        return
+    left = moment - now(execution)
     if left <= 0:
+        return
+    if execution.waker is None or suspend is False or (suspend is None and left <= IN_PROCESS):
+        execution.rest_until(time.time() + left)
         return
     execution.waker.check()
     while execution.open_calls:
-        execution.rest_until(min(moment, time.time() + _POLL))
-        if time.time() >= moment:
+        execution.rest_until(time.time() + min(moment - now(execution), _POLL))
+        if now(execution) >= moment:
             return
     raise Suspended([path], moment)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -102,7 +101,8 @@ def sleep(duration: Seconds | None = None, *, until: datetime | None = None, sus
     have to be woken and nobody could.
     """
     scope = scope_of("sleep()")
-    suspension.sleep(scope.execution, scope, _moment(duration, until), suspend=suspend)
+    moment = _moment(duration, until, suspension.now(scope.execution))
+    suspension.sleep(scope.execution, scope, moment, suspend=suspend)
 
 
 async def sleep_async(
@@ -156,12 +156,12 @@ def _answered(scope: Scope, kind: Any, answer: dict[str, Any]) -> Any:
     return questions.read(kind, suspension.outcome_of(answer, asked))
 
 
-def _moment(duration: Seconds | None, until: datetime | None) -> float:
+def _moment(duration: Seconds | None, until: datetime | None, now: float) -> float:
     if (duration is None) == (until is None):
         raise UsageError("sleep.bad_duration", "sleep() takes a duration or until=.", next_step="Give one of the two.")
     if until is None:
         assert duration is not None
-        return time.time() + _seconds(duration, "duration")
+        return now + _seconds(duration, "duration")
     if until.tzinfo is None:
         raise UsageError(
             "sleep.bad_duration",

@@ -238,9 +238,12 @@ class Journal:
         latest = state.attempt
         if latest is not None and latest.number > self.attempt:
             raise Fenced(f"attempt {latest.number} has taken over from attempt {self.attempt}")
+        if state.attempts[self.attempt].void:
+            raise Fenced(f"attempt {state.attempts[self.attempt].reserved_by} goes on itself")
         if state.status == "completed":  # by an attempt that was thought dead when this one was claimed
             raise Fenced("the run is completed")
-        if state.settled and latest is not None and latest.outcome is not None:
+        reserved = state.attempts[self.attempt].not_before is not None
+        if state.settled and latest is not None and (latest.outcome is not None or reserved):
             raise Fenced(f"attempt {self.attempt} is over: the run is {state.status}")
         if state.stop_requested:
             raise StopRequested("the run was stopped before this attempt began")

@@ -51,6 +51,12 @@ class Recorder:
     def wake_at(self, moment: float) -> None:
         self.moments.append(moment)
 
+    def stay(self) -> None:
+        self.moments.clear()
+
+    def now(self) -> float:
+        return time.time()
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_wait_ends_the_attempt_and_the_answer_lets_the_next_go_on(kind: str, tmp_path: Path) -> None:
