@@ -15,6 +15,7 @@ from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import Scope, current_scope
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
+from clary.flows.declared import check_checkpoint
 from clary.flows.isolation import Distribution, Isolation, isolation_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Checkpoint(Generic[P, R]):
     """A function made durable. Called in a flow it returns the plain value; outside one it is the plain function."""
 
     def __init__(self, function: Callable[P, R], *, name: str | None, options: CheckpointOptions) -> None:
+        check_checkpoint(function, name)
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
