@@ -112,9 +112,9 @@ def sleep(execution: Execution, scope: Scope, until: float, *, suspend: bool | N
 
 def _path(scope: Scope, name: str) -> str:
     if scope.in_call:
-        what = "sleep" if name == "~sleep" else "wait"
+        code, what = ("sleep.in_checkpoint", "sleep") if name == "~sleep" else ("wait.in_checkpoint", "wait")
         raise UsageError(
-            f"{what}.in_checkpoint",
+            code,
             f"{what}() was called in the checkpoint {scope.path}, whose body would run again from its beginning.",
             next_step=f"Call {what}() in the flow's own body, before or after the checkpoint.",
         )
