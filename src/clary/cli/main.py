@@ -17,8 +17,12 @@ from clary.errors import ClaryError
 GROUPS = {
     "run": Lazy("clary.cli.run:run", "Run a flow."),
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
-    "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
+    "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
+    "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),
+    "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
+    "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
+    "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
     "orchestrator": Lazy("clary.cli.component:orchestrator", "Register orchestrators: where runs happen."),
     "artifact-store": Lazy(
         "clary.cli.component:artifact_store", "Register artifact stores: where runs and values are kept."
@@ -30,10 +34,6 @@ GROUPS = {
     "secrets-manager": Lazy(
         "clary.cli.component:secrets_manager", "Register secrets managers: where secrets are kept."
     ),
-    "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),
-    "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
-    "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
-    "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
 }
 """Every command of the root: the summaries are here so that the root's help imports none of them."""
 
