@@ -110,6 +110,19 @@ def useful_frames(error: BaseException) -> list[str]:
     ]
 
 
+def for_people(error: BaseException) -> str:
+    """Return the traceback without the frames of Clary and of Python's import machinery, where others are left."""
+    told = traceback.TracebackException.from_exception(error)
+    waiting = [told]
+    while waiting:
+        one = waiting.pop()
+        theirs = [frame for frame in one.stack if not frame.filename.startswith((_OWN_CODE, "<frozen"))]
+        if theirs:
+            one.stack[:] = theirs
+        waiting += [other for other in (one.__cause__, one.__context__, *(one.exceptions or ())) if other is not None]
+    return "".join(told.format())
+
+
 def mark(error: BaseException, path: str) -> None:
     """Remember on the exception that the call at ``path`` failed with it."""
     try:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from clary.engine import failure
@@ -18,6 +17,7 @@ from clary.journal.log import ObjectLog
 from clary.runtime import failurefile, loading
 from clary.runtime.heartbeat import Heartbeat
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
+from clary.runtime.waking import JobWaker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,9 +52,11 @@ def _run(opt_ml: Path) -> Outcome:
     pointer = Pointer.parse(_variable(RUN_VARIABLE))
     attempt = _attempt_number(_variable(ATTEMPT_VARIABLE))
     store = pointer.open_store()
+    waker = JobWaker(attempt)
     heartbeats: list[Heartbeat] = []
 
     def begin(journal: Journal) -> None:
+        waker.attach(journal)
         heartbeats.append(Heartbeat(journal, store))
         heartbeats[0].start()
 
@@ -62,17 +64,18 @@ def _run(opt_ml: Path) -> Outcome:
         return run_attempt(
             ObjectLog(store, pointer.run),
             store,
-            lambda state: _load_flow(opt_ml, store, state, attempt),
+            lambda state: _load_flow(opt_ml, store, state, attempt, waker),
             attempt,
             host=os.environ.get("HOSTNAME") or socket.gethostname(),
             on_open=begin,
+            waker=waker,
         )
     finally:
         for heartbeat in heartbeats:
             heartbeat.stop()
 
 
-def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) -> Body:
+def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int, waker: JobWaker) -> Body:
     """Import the flow that the attempt names, from the code channel."""
     digest = state.attempts[attempt].spec["digest"]
     data = store.get(f"specs/{digest}.json")
@@ -83,6 +86,7 @@ def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) 
             next_step="Resume the run from the project: clary runs resume RUN.",
         )
     spec: dict[str, Any] = json.loads(data)
+    waker.read(spec)
     if "secrets" in spec:
         from clary.runtime import secrets
 
@@ -101,7 +105,7 @@ def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int) 
             f"{spec['flow'].get('file') or spec['flow']['module']} has no flow “{spec['flow']['name']}”.",
             next_step="Check the flow's name in the code that was sent.",
         )
-    body: Body = flow
+    body: Body = flow.specified(spec.get("options", {}))
     return body
 
 
@@ -112,9 +116,11 @@ def _finish(opt_ml: Path, outcome: Outcome) -> int:
         if outcome.left_over:
             shown = ", ".join(outcome.left_over[:5])
             print(f"clary: {len(outcome.left_over)} recorded calls were not made again: {shown}")
+    elif outcome.status == "waiting":
+        print("clary: the run waits, and goes on in a job of its own.")
     elif outcome.status == "failed":
         assert outcome.error is not None
-        traceback.print_exception(outcome.error)
+        print(failure.for_people(outcome.error), file=sys.stderr, end="")
         recorded = (outcome.failure or {}).get("error", {})
         kind = recorded.get("type", type(outcome.error).__name__)
         message = recorded.get("message", str(outcome.error))

@@ -28,7 +28,7 @@ from clary.errors import (
 from clary.journal import records, writer
 from clary.journal.state import RunState
 from clary.journal.writer import Journal, append
-from durable import KINDS, Disturbed, assert_once, attempt, begin, call_paths, claim, open_log, state_of, written
+from durable import KINDS, Disturbed, assert_once, attempt, begin, call_paths, claim, first_attempt, open_log, state_of, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -370,3 +370,27 @@ def test_exit_codes_are_what_the_documents_say() -> None:
         "EXIT_FENCED": 76,
         "EXIT_STOPPED": 143,
     }
+
+
+def test_people_are_shown_their_own_frames_only(tmp_path: Path) -> None:
+    from clary.engine import failure
+
+    @checkpoint
+    def inner() -> None:
+        try:
+            raise KeyError("first")
+        except KeyError as error:
+            raise ValueError("second") from error
+
+    @flow
+    def body() -> None:
+        inner()
+
+    outcome, _, _ = first_attempt("sqlite", tmp_path, body)
+    assert outcome.error is not None
+    shown = failure.for_people(outcome.error)
+    assert "KeyError: 'first'" in shown
+    assert "ValueError: second" in shown
+    assert "in inner" in shown
+    assert "in body" in shown
+    assert "clary/engine" not in shown
