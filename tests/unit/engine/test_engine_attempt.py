@@ -28,7 +28,19 @@ from clary.errors import (
 from clary.journal import records, writer
 from clary.journal.state import RunState
 from clary.journal.writer import Journal, append
-from durable import KINDS, Disturbed, assert_once, attempt, begin, call_paths, claim, first_attempt, open_log, state_of, written
+from durable import (
+    KINDS,
+    Disturbed,
+    assert_once,
+    attempt,
+    begin,
+    call_paths,
+    claim,
+    first_attempt,
+    open_log,
+    state_of,
+    written,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
