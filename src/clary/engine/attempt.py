@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.artifacts import decode, encode
-from clary.engine import failure, suspension
+from clary.engine import caching, failure, replaying, suspension
 from clary.engine.execution import Execution
 from clary.engine.scope import current_scope
 from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
@@ -47,6 +47,8 @@ class Body(Protocol):
     function: Callable[..., Any]
     workers: int | None
     retries: Retries
+    cache: bool
+    """Whether checkpoints that say nothing of it take results of other runs."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class _Running:
     def begin_again(self) -> None:
         """Run the body once more; what is recorded is replayed."""
         self.execution = self._make()
+        replaying.install(self.execution)
         if self._extend is not None:
             self._extend(self.execution)
 
@@ -155,6 +158,7 @@ def _run_flow(running: _Running, flow: Body) -> Any:
     while True:
         execution = running.execution
         execution.workers = flow.workers or execution.workers
+        caching.install(execution, by_default=flow.cache)
         inputs = {name: decode(value, execution.store) for name, value in execution.journal.state.inputs.items()}
         retry = execution.journal.state.flow_retry
         try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
+    from clary.engine.caching import Policy
     from clary.engine.extensions import Elsewhere, ReadyMade, Shortcut
     from clary.engine.futures import CallFuture
     from clary.engine.loops import Outbox
@@ -45,6 +46,8 @@ class Callee(Protocol):
     retries: Retries
     timeout: float | None
     """Seconds after which a try of the body is ended."""
+    cache: Policy
+    """When a call may take the result of another run."""
 
     @property
     def signature(self) -> inspect.Signature:
@@ -86,6 +89,8 @@ class Execution:
         self.on_change = on_change
         self.shortcuts: list[Shortcut] = []
         """Asked, in order, for the results of calls that are not in the record."""
+        self.amend: Callable[[str, str, dict[str, Any]], None] | None = None
+        """Given path, name and arguments of every call that is made: puts others in their place (a replay's)."""
         self.elsewhere: Elsewhere | None = None
         """Runs the bodies that do not run in this process."""
         self.waker = waker
@@ -152,6 +157,9 @@ class Execution:
         self._refuse_to_begin(path)
         bound = callee.signature.bind(*arguments, **keywords)
         bound.apply_defaults()
+        if self.amend is not None:
+            self.amend(path, callee.name, bound.arguments)
+            arguments, keywords = bound.args, bound.kwargs
         inputs = {name: digest(value) for name, value in bound.arguments.items()}
         return Call(path, callee, arguments, keywords, bound.arguments, inputs)
 
@@ -219,7 +227,7 @@ class Execution:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        if self.shortcuts or self.is_elsewhere(call):
+        if self._shortcuts_for(call) or self.is_elsewhere(call):
             return await self._perform_in_thread(call, submitted=submitted)
         return await self._perform_async(call, submitted=submitted)
 
@@ -249,7 +257,7 @@ class Execution:
             finally:
                 current_scope.reset(token)
             await self._write_async(record)
-            if self.shortcuts:
+            if self._shortcuts_for(call):
                 import asyncio
 
                 await asyncio.to_thread(self._keep, call, record)
@@ -297,15 +305,18 @@ class Execution:
         if (known := self._found.pop(call.path, None)) is not None:
             return known
         now = time.time()
-        for shortcut in self.shortcuts:
+        for shortcut in self._shortcuts_for(call):
             found: ReadyMade | None = shortcut.find(call)
             if found is not None:
                 return {**self._record(call, records.CALL, now, "output", found.output), "origin": found.origin}
         return None
 
     def _keep(self, call: Call, record: Record) -> None:
-        for shortcut in self.shortcuts:
+        for shortcut in self._shortcuts_for(call):
             shortcut.keep(call, record)
+
+    def _shortcuts_for(self, call: Call) -> list[Shortcut]:
+        return [shortcut for shortcut in self.shortcuts if shortcut.takes(call)]
 
     def is_elsewhere(self, call: Call) -> bool:
         """Tell whether the call's body runs in another place than this process."""

@@ -26,10 +26,13 @@ class ReadyMade:
 
 
 class Shortcut(Protocol):
-    """Knows results of calls that the run's own record does not answer. Called from any thread; it may take a while."""
+    """Knows results of calls that the run's own record does not answer. Called from any thread."""
+
+    def takes(self, call: Call) -> bool:
+        """Tell whether there is anything to ask or to tell about this call; at once."""
 
     def find(self, call: Call) -> ReadyMade | None:
-        """Return the result of a call, or None to go on. An outage is None: the call can always run."""
+        """Return the result of a call, or None to go on; it may take a while. An outage is None: the call can run."""
 
     def keep(self, call: Call, record: Record) -> None:
         """Learn of a call that has just run here and is recorded. Never raises: the call has its result."""

@@ -55,11 +55,25 @@ def token_digest(text: str) -> str:
 
 def _compiled_digest(function: Callable[..., Any]) -> str:
     code = getattr(function, "__code__", None)
-    text = repr(type(function)) if code is None else _shown(code)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(repr(type(function)).encode()).hexdigest() if code is None else code_digest(code)
 
 
-def _shown(code: CodeType) -> str:
-    """Return what the code does, functions inside it included, without where it lies."""
-    constants = [_shown(part) if isinstance(part, CodeType) else repr(part) for part in code.co_consts]
-    return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {constants}"
+def code_digest(code: CodeType) -> str:
+    """Return the digest of compiled code, functions inside it included, without where it lies.
+
+    It is that of what is loaded, whatever has become of the file; of another Python version it says nothing.
+    """
+    return hashlib.sha256(_shown(code).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _shown(part: Any) -> str:
+    """Return a text of a piece of code, or of a constant in one, that is the same in every process."""
+    if isinstance(part, CodeType):
+        names = (part.co_names, part.co_varnames, part.co_freevars, part.co_cellvars)
+        constants = _shown(part.co_consts)
+        return f"{part.co_code.hex()} {part.co_exceptiontable.hex()} {part.co_flags} {names} {constants}"
+    if isinstance(part, tuple):
+        return f"({', '.join(map(_shown, part))})"
+    if isinstance(part, frozenset):
+        return f"{{{', '.join(sorted(map(_shown, part)))}}}"
+    return repr(part)

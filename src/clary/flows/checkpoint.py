@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from clary.engine.caching import CacheLike, Policy, cache_from, check_ignored
 from clary.engine.futures import CallFuture, CallFutures, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import Scope, current_scope
@@ -37,6 +38,8 @@ class CheckpointOptions:
     """Seconds after which a try is ended."""
     type: str | None = None
     """A label for people: ``llm_call``, ``tool_call``, ``train``…"""
+    cache: Policy = None
+    """When a call may take the result of another run; None: as the flow says."""
     isolation: Isolation | None = None
     """How its calls run in jobs of their own; None: in the flow's process."""
 
@@ -52,8 +55,10 @@ class Checkpoint(Generic[P, R]):
         self.options = options
         self.retries = options.retries
         self.timeout = options.timeout
+        self.cache = options.cache
         self.isolation = options.isolation
         _check_name(self.name)
+        check_ignored(options.cache, self.name, self.signature)
         self._lines = file_lines(function)
 
     @functools.cached_property
@@ -146,6 +151,7 @@ def checkpoint(
     retries: RetriesLike = None,
     timeout: float | timedelta | None = None,
     type: str | None = None,
+    cache: CacheLike = None,
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
     image: str | None = None,
@@ -161,6 +167,7 @@ def checkpoint(
     retries: RetriesLike = None,
     timeout: float | timedelta | None = None,
     type: str | None = None,  # noqa: A002 the word that people know
+    cache: CacheLike = None,
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
     image: str | None = None,
@@ -177,6 +184,8 @@ def checkpoint(
         timeout: seconds after which a try is ended and fails with TimeoutError. A sync body with a timeout runs in a
             process of its own, which can be ended whatever it does; what it returns must pickle.
         type: a label for people, such as ``llm_call``.
+        cache: whether a call may take the result of another run's call with the same code and inputs: True, a function
+            that gives a text for the arguments, or ``Cache(…)``; False never; None as the flow says, which is no.
         runtime: ``"inline"`` runs the body in the flow's job, ``"isolated"`` each call in a SageMaker job of its own.
             On a local stack both run here.
         resources: of the isolated job: any job settings, such as ``{"instance_type": "ml.g5.xlarge"}``, over those of
@@ -189,12 +198,13 @@ def checkpoint(
     A call that was running when the process died runs again: let effects outside use ``current_run().idempotency_key``.
     """
 
-    policy, seconds = retries_from(retries), _seconds(timeout)
+    policy, seconds, reuse = retries_from(retries), _seconds(timeout), cache_from(cache)
 
     def decorated(given: Callable[P, R]) -> Checkpoint[P, R]:
         called = name or str(getattr(given, "__name__", ""))
         where = isolation_of(called, runtime, resources, image, distribution, limit)
-        return Checkpoint(given, name=name, options=CheckpointOptions(key, policy, seconds, type, where))
+        options = CheckpointOptions(key, policy, seconds, type, cache=reuse, isolation=where)
+        return Checkpoint(given, name=name, options=options)
 
     return decorated if function is None else decorated(function)
 

@@ -80,9 +80,15 @@ def from_bytes(data: bytes) -> Entry:
     return entry
 
 
-def created(run: str, *, flow: str, stack: str, spec: Record, inputs: Record, by: str) -> Record:
-    """A run exists. ``spec`` says what runs (digest and place), ``inputs`` are encoded values by parameter name."""
-    return {"kind": CREATED, "run": run, "flow": flow, "stack": stack, "spec": spec, "inputs": inputs, "by": by}
+def created(
+    run: str, *, flow: str, stack: str, spec: Record, inputs: Record, by: str, replay_of: Record | None = None
+) -> Record:
+    """A run exists. ``spec`` says what runs (digest and place), ``inputs`` are encoded values by parameter name.
+
+    ``replay_of`` says of which run it is a replay, and how (``clary.engine.replaying``).
+    """
+    made = {"kind": CREATED, "run": run, "flow": flow, "stack": stack, "spec": spec, "inputs": inputs, "by": by}
+    return made if replay_of is None else {**made, "replay_of": replay_of}
 
 
 def attempt(

@@ -54,6 +54,8 @@ class RunState:
     by: str = ""
     spec: Record = field(default_factory=dict)
     inputs: Record = field(default_factory=dict)
+    replay_of: Record | None = None
+    """Of which run it is a replay, and how; None for a run of its own."""
     status: str = "absent"
     """Of the state machine in the design; ``absent`` before the first entry."""
     seq: int = 0
@@ -151,6 +153,7 @@ def fold(entries: Iterable[Entry]) -> RunState:
 def _created(state: RunState, record: Record, entry: Entry) -> None:
     state.run, state.flow, state.stack = record["run"], record["flow"], record["stack"]
     state.spec, state.inputs, state.by = record["spec"], record["inputs"], record["by"]
+    state.replay_of = record.get("replay_of")
     state.created_at = entry["at"]
     state.status = "preparing"
 
