@@ -36,6 +36,13 @@ _REST = 60.0
 _LONGEST_NAME = 150
 """Characters of a checkpoint's name in a key: file systems take 255 bytes."""
 
+_FORMS = {
+    "key": "a function of the checkpoint's arguments",
+    "version": "a text",
+    "expires": "a timedelta of more than 0",
+    "ignore": "a tuple of parameter names",
+}
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -54,18 +61,16 @@ class Cache:
     ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        problem = None
-        if self.key is not None and not callable(self.key):
-            problem = "key", "a function of the checkpoint's arguments"
-        elif not isinstance(self.version, str):
-            problem = "version", "a text"
-        elif self.expires is not None and not (isinstance(self.expires, timedelta) and self.expires > timedelta()):
-            problem = "expires", "a timedelta of more than 0"
-        elif isinstance(self.ignore, str) or not all(isinstance(name, str) for name in self.ignore):
-            problem = "ignore", "a tuple of parameter names"
-        if problem is not None:
-            name, wanted = problem
-            raise _bad_option(f"cache.{name} is {getattr(self, name)!r}", f"Give {wanted}.", f"cache.{name}")
+        given: dict[str, Any] = vars(self)
+        age, ignored = given["expires"], given["ignore"]
+        wrong = {
+            "key": given["key"] is not None and not callable(given["key"]),
+            "version": not isinstance(given["version"], str),
+            "expires": age is not None and not (isinstance(age, timedelta) and age > timedelta()),
+            "ignore": not isinstance(ignored, (tuple, list)) or not all(isinstance(name, str) for name in ignored),
+        }
+        for name in (name for name, is_wrong in wrong.items() if is_wrong):
+            raise _bad_option(f"cache.{name} is {given[name]!r}", f"Give {_FORMS[name]}.", f"cache.{name}")
 
 
 CacheLike: TypeAlias = "bool | Cache | Callable[..., str] | None"

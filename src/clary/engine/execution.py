@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from clary.artifacts import decode, digest, encode
 from clary.engine import divergence, failure
+from clary.engine.extensions import Shortcuts
 from clary.engine.scope import Scope, current_scope
 from clary.errors import Fenced, Interruption, SerializationError, UsageError
 from clary.journal import records
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from clary.engine.caching import Policy
-    from clary.engine.extensions import Elsewhere, ReadyMade, Shortcut
+    from clary.engine.extensions import Elsewhere
     from clary.engine.futures import CallFuture
     from clary.engine.loops import Outbox
     from clary.engine.retry import Retries
@@ -87,7 +88,7 @@ class Execution:
         self.journal = journal
         self.store = store
         self.on_change = on_change
-        self.shortcuts: list[Shortcut] = []
+        self.shortcuts = Shortcuts()
         """Asked, in order, for the results of calls that are not in the record."""
         self.amend: Callable[[str, str, dict[str, Any]], None] | None = None
         """Given path, name and arguments of every call that is made: puts others in their place (a replay's)."""
@@ -220,14 +221,14 @@ class Execution:
                     self.unseen_failures.pop(call.path, None)
                 raise
             self.write(record)
-            self._keep(call, record)
+            self.shortcuts.keep(call, record)
             return value
 
     async def perform_async(self, call: Call, *, submitted: bool = False) -> Any:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        if self._shortcuts_for(call) or self.is_elsewhere(call):
+        if self.shortcuts.take(call) or self.is_elsewhere(call):
             return await self._perform_in_thread(call, submitted=submitted)
         return await self._perform_async(call, submitted=submitted)
 
@@ -257,10 +258,10 @@ class Execution:
             finally:
                 current_scope.reset(token)
             await self._write_async(record)
-            if self._shortcuts_for(call):
+            if self.shortcuts.take(call):
                 import asyncio
 
-                await asyncio.to_thread(self._keep, call, record)
+                await asyncio.to_thread(self.shortcuts.keep, call, record)
             return value
 
     async def _perform_in_thread(self, call: Call, *, submitted: bool) -> Any:
@@ -305,18 +306,10 @@ class Execution:
         if (known := self._found.pop(call.path, None)) is not None:
             return known
         now = time.time()
-        for shortcut in self._shortcuts_for(call):
-            found: ReadyMade | None = shortcut.find(call)
-            if found is not None:
-                return {**self._record(call, records.CALL, now, "output", found.output), "origin": found.origin}
-        return None
-
-    def _keep(self, call: Call, record: Record) -> None:
-        for shortcut in self._shortcuts_for(call):
-            shortcut.keep(call, record)
-
-    def _shortcuts_for(self, call: Call) -> list[Shortcut]:
-        return [shortcut for shortcut in self.shortcuts if shortcut.takes(call)]
+        found = self.shortcuts.find(call)
+        if found is None:
+            return None
+        return {**self._record(call, records.CALL, now, "output", found.output), "origin": found.origin}
 
     def is_elsewhere(self, call: Call) -> bool:
         """Tell whether the call's body runs in another place than this process."""

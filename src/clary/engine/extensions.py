@@ -38,6 +38,25 @@ class Shortcut(Protocol):
         """Learn of a call that has just run here and is recorded. Never raises: the call has its result."""
 
 
+class Shortcuts(list[Shortcut]):
+    """The shortcuts of an execution, in the order in which they are asked."""
+
+    def take(self, call: Call) -> bool:
+        """Tell whether there is anything to ask or to tell about the call."""
+        return any(shortcut.takes(call) for shortcut in self)
+
+    def find(self, call: Call) -> ReadyMade | None:
+        """Return what the first of them that knows the call's result has."""
+        every = (shortcut.find(call) for shortcut in self if shortcut.takes(call))
+        return next((found for found in every if found is not None), None)
+
+    def keep(self, call: Call, record: Record) -> None:
+        """Tell of a call that has just run here and is recorded."""
+        for shortcut in self:
+            if shortcut.takes(call):
+                shortcut.keep(call, record)
+
+
 class Elsewhere(Protocol):
     """Runs bodies of calls in another place than this process."""
 

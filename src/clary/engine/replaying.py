@@ -1,8 +1,8 @@
 """A run that replays another: its record begins with a copy of the other's, and it may be told to differ from there.
 
-``replay_of`` of its ``created`` record: ``run`` and ``at`` (the call at which it parts from that run), ``stack``, ``tag``,
-and ``overrides``: ``flow`` (names of inputs that are not the other run's), ``inputs`` and ``outputs`` (encoded values by
-checkpoint name or call path), ``skip`` (calls that keep the other run's result whatever comes before them).
+``replay_of`` of its ``created`` record: ``run`` and ``at`` (the call at which it parts from that run), ``stack``,
+``tag``, and ``overrides``: ``flow`` (names of inputs that are not the other run's), ``inputs`` and ``outputs`` (encoded
+values by checkpoint name or call path), ``skip`` (calls that keep the other run's result whatever comes before them).
 
 Copied calls have the origin ``replay``, skipped ones ``skip``; both name the run and the call they are from.
 """
