@@ -90,7 +90,7 @@ class Execution:
         self.on_change = on_change
         self.shortcuts = Shortcuts()
         """Asked, in order, for the results of calls that are not in the record."""
-        self.amend: Callable[[str, str, dict[str, Any]], None] | None = None
+        self.amend: Callable[[str, str, inspect.BoundArguments], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
         """Given path, name and arguments of every call that is made: puts others in their place (a replay's)."""
         self.elsewhere: Elsewhere | None = None
         """Runs the bodies that do not run in this process."""
@@ -159,8 +159,7 @@ class Execution:
         bound = callee.signature.bind(*arguments, **keywords)
         bound.apply_defaults()
         if self.amend is not None:
-            self.amend(path, callee.name, bound.arguments)
-            arguments, keywords = bound.args, bound.kwargs
+            arguments, keywords = self.amend(path, callee.name, bound)
         inputs = {name: digest(value) for name, value in bound.arguments.items()}
         return Call(path, callee, arguments, keywords, bound.arguments, inputs)
 
@@ -305,11 +304,9 @@ class Execution:
         """Return the record of a call whose result is there already; None where it has to run."""
         if (known := self._found.pop(call.path, None)) is not None:
             return known
-        now = time.time()
-        found = self.shortcuts.find(call)
-        if found is None:
+        if (found := self.shortcuts.find(call)) is None:
             return None
-        return {**self._record(call, records.CALL, now, "output", found.output), "origin": found.origin}
+        return {**self._record(call, records.CALL, time.time(), "output", found.output), "origin": found.origin}
 
     def is_elsewhere(self, call: Call) -> bool:
         """Tell whether the call's body runs in another place than this process."""

@@ -16,6 +16,8 @@ from clary.engine.extensions import ReadyMade
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
+    import inspect
+
     from clary.engine.execution import Call, Execution
     from clary.journal.records import Record
 
@@ -67,11 +69,13 @@ class GivenInputs:
         self._execution = execution
         self._inputs = inputs
 
-    def __call__(self, path: str, name: str, arguments: dict[str, Any]) -> None:
-        """Change the arguments of a call that is made; what is copied from the other run was called as it was."""
-        if origin_of(self._execution.recorded.get(path, {})) in (REPLAY, SKIP):
-            return
-        given = {**self._inputs.get(name, {}), **self._inputs.get(path, {})}
+    def __call__(
+        self, path: str, name: str, bound: inspect.BoundArguments
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call that is made; what is copied from the other run was called as it was."""
+        copied = origin_of(self._execution.recorded.get(path, {})) in (REPLAY, SKIP)
+        given = {} if copied else {**self._inputs.get(name, {}), **self._inputs.get(path, {})}
+        arguments = bound.arguments
         for parameter, value in given.items():
             if parameter not in arguments:
                 raise UsageError(
@@ -81,3 +85,4 @@ class GivenInputs:
                     field=parameter,
                 )
             arguments[parameter] = decode(value, self._execution.store)
+        return bound.args, bound.kwargs
