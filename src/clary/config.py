@@ -20,6 +20,11 @@ DEFAULT_STACK = "local"
 ENVIRONMENT = {
     "CLARY_HOME": "Folder of the local store and of local runs. Default: `~/.clary`.",
     "CLARY_STACK": "The stack to run on, unless the run, the flow or `configure()` names one.",
+    "CLARY_IMAGE": "The image of jobs, likewise.",
+    "CLARY_CACHE": "`true` lets checkpoints that say nothing of it take results of other runs, likewise.",
+    "CLARY_RETRIES": "How often a flow's body that raises runs again: a number, or the fields of `Retries` as JSON.",
+    "CLARY_ON_CHANGE": "What a resume does about a recorded call whose code changed: `error`, `rerun` or `accept`.",
+    "CLARY_SETTINGS": 'Job settings as a JSON object: `{"instance_type": "ml.g5.xlarge", "tags": {"team": "ml"}}`.',
     "CLARY_SECRETS_KEY": "The key of the local secrets store, in place of the keyring's or the key file's.",
     "CLARY_SECRETS_PASSPHRASE": "The passphrase of `clary secrets backup` and `restore`, which ask for it otherwise.",
     "CLARY_DEBUG": "`1` shows the traceback of an error, as `--debug` does.",
@@ -29,11 +34,17 @@ ENVIRONMENT = {
 JOB_ENVIRONMENT = {
     "CLARY_RUN": "Where the record of this job's run lies.",
     "CLARY_ATTEMPT": "The number of this attempt, from 1.",
+    "CLARY_WOKEN_AT": "The time for which a schedule made this job (epoch seconds); absent from other jobs.",
 }
 """What a job's container is told by its request (``clary.runtime.pointer``)."""
 
 PROJECT_SETTINGS = {
     "stack": "The stack of this project's runs.",
+    "image": "The image of their jobs.",
+    "cache": "`true` lets checkpoints that say nothing of it take results of other runs.",
+    "retries": "How often a flow's body that raises runs again: a number, or the fields of `Retries` as a table.",
+    "on_change": "What a resume does about a recorded call whose code changed: `error`, `rerun` or `accept`.",
+    "settings": "A table of [job settings](job-settings.md), such as `instance_type`.",
 }
 """Every key of ``[tool.clary]`` in ``pyproject.toml``, with its meaning."""
 
@@ -55,20 +66,30 @@ class ProjectFile:
 
     path: Path
     table: dict[str, Any]
+    others: frozenset[str] = frozenset()
+    """Names of the other tools' tables beside it."""
 
 
-_configured: dict[str, str] = {}
+_configured: dict[str, Any] = {}
 
 
-def configure(*, stack: str | None = None) -> None:
-    """Set defaults for this process; ``None`` takes the default back.
+def configure(**values: Any) -> None:
+    """Set defaults for this process (``stack``, ``image``…); None takes one back, no value at all takes back all.
 
-    ``stack`` names the stack that runs use when neither the run nor the flow names one.
+    Values are checked by whoever offers this to people: ``clary.settings.layers.configure``.
     """
-    if stack is None:
-        _configured.pop("stack", None)
-    else:
-        _configured["stack"] = stack
+    if not values:
+        _configured.clear()
+    for name, value in values.items():
+        if value is None:
+            _configured.pop(name, None)
+        else:
+            _configured[name] = value
+
+
+def configured() -> dict[str, Any]:
+    """Return what ``configure()`` has set in this process."""
+    return dict(_configured)
 
 
 def home() -> Path:
@@ -104,7 +125,7 @@ def project_file(start: Path | None = None) -> ProjectFile | None:
     for parent in (folder, *folder.parents):
         path = parent / "pyproject.toml"
         if path.is_file():
-            return ProjectFile(path, _read_table(path))
+            return _read(path)
     return None
 
 
@@ -136,7 +157,7 @@ def choose_stack(
     return Choice(DEFAULT_STACK, "default", "nothing names another")
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> ProjectFile:
     import tomllib
 
     try:
@@ -147,8 +168,9 @@ def _read_table(path: Path) -> dict[str, Any]:
             f"{path} cannot be read: {error}.",
             next_step="Mend the file; `[tool.clary]` in it is where the project's settings are looked for.",
         ) from error
-    tool = document.get("tool")
-    table = tool.get("clary", {}) if isinstance(tool, dict) else {}
+    tools = document.get("tool")
+    tool = tools if isinstance(tools, dict) else {}
+    table = tool.get("clary", {})
     if not isinstance(table, dict):
         raise ConfigError(
             "config.wrong_type",
@@ -157,7 +179,7 @@ def _read_table(path: Path) -> dict[str, Any]:
             field="tool.clary",
         )
     _refuse_unknown(path, table)
-    return table
+    return ProjectFile(path, table, frozenset(tool))
 
 
 def _refuse_unknown(path: Path, table: dict[str, Any]) -> None:

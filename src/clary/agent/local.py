@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import output, secrets
+from clary.agent import configuration, output, secrets
 from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
@@ -44,7 +44,7 @@ def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Ob
     Raises, with nothing recorded, SerializationError for an input that cannot be kept and what the variables' secrets
     raise (``secrets.local_environment``); KeyboardInterrupt after the run was recorded as stopped.
     """
-    variables = secrets.local_variables(place.stack.settings, target.flow.options.settings)
+    variables = _variables(place, target)
     with secrets.local_environment(place.stack, variables):
         return _start(place, target, inputs, variables, observer)
 
@@ -76,9 +76,14 @@ def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer:
     Raises ConflictError: ``run.is_live`` when a living process has the run, ``run.is_completed``.
     """
     refuse_completed(place.read(run))
-    variables = secrets.local_variables(place.stack.settings, target.flow.options.settings)
+    variables = _variables(place, target)
     with secrets.local_environment(place.stack, variables):
         return _resume(place, run, target, variables, on_change, observer)
+
+
+def _variables(place: Place, target: FlowTarget) -> dict[str, str]:
+    layers = configuration.of(target, place.stack).settings_layers
+    return secrets.local_variables(*[values for _, values in layers])
 
 
 def _resume(

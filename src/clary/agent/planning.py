@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary import config
-from clary.agent import secrets
+from clary.agent import configuration, secrets
 from clary.agent.specs import VERSION, named
 from clary.agent.targets import check_name
 from clary.code import snapshot
@@ -55,19 +55,19 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
     ``sagemaker.no_role``, ``runtime.client_unavailable``), ValidationError (``settings.invalid``, ``code.too_large``,
     ``sagemaker.invalid_request`` with every finding), and what ``secrets.taken_out`` raises.
     """
-    from clary.sagemaker import requests, settings_requests
+    from clary.sagemaker import requests, settings, settings_requests
 
-    stack = place.stack
-    image = target.flow.options.image or stack.image
+    effective = configuration.of(target, place.stack)
+    image = effective.option("image").value
     if image is None:
         raise _no_image(place)
-    resolved = _settings(place, target)
+    resolved = settings.resolve(effective.settings_layers, use=settings.Use.FLOW)
     wanted = resolved.settings
     python = found[1] if (found := _PYTHON_IMAGE.search(image)) else tree.Target.python
     wanted, referring, secrets_at = secrets.taken_out(place, wanted)
     code = snapshot.take(_project_root(target), config.home() / "code")
     runtime = tree.build(tree.Target(python=python), config.home())
-    spec = _spec(place, target, code, runtime, python, wanted)
+    spec = _spec(place, target, code, runtime, python, wanted) | effective.frozen(resolved.origins)
     if referring:
         spec["environment"] |= referring
         spec["secrets"] = secrets_at
@@ -85,18 +85,6 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
     request = requests.training_request(job, wanted, running)
     notes = _notes(resolved, settings_requests.check(request, wanted, running))
     return Plan(spec, named(spec), job, request, code, runtime, notes, referring)
-
-
-def _settings(place: Place, target: FlowTarget) -> Resolved:
-    from clary.sagemaker import settings
-
-    stack, flow = place.stack, target.flow
-    layers = (
-        (f"the stack {stack.name}", {"execution_role": stack.execution_role}),
-        (f"the stack {stack.name}", stack.settings),
-        (f"the flow {flow.name}", flow.options.settings),
-    )
-    return settings.resolve(layers, use=settings.Use.FLOW)
 
 
 def _notes(resolved: Resolved, doubts: Iterable[Finding]) -> tuple[str, ...]:

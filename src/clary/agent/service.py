@@ -5,16 +5,18 @@ Each function takes the stack it works on. Runs on a ``local`` stack happen in t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import catalog, lifecycle, local, observe
+from clary.agent import catalog, configuration, lifecycle, local, observe
 from clary.agent.place import Place, place_of
 from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
 from clary.code.project import find_project
 from clary.errors import NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
 from clary.flows.declared import check_named
+from clary.flows.flow import CallOptions
 from clary.stacks.service import resolve
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observ
     """
     check_named(target.flow.name)
     bound = target.flow.bind(inputs)
+    target = configuration.configured(target, stack, observer)
     place = place_of(stack)
     if place.local:
         return catalog.remember(local.start(place, target, bound, observer))
@@ -126,20 +129,23 @@ def resume(
     stack: Stack,
     run_id: str,
     *,
-    on_change: str = "error",
+    on_change: str | None = None,
     observer: Observer | None = None,
     flow: FlowTarget | None = None,
+    call: CallOptions | None = None,
 ) -> RunView:
     """Go on with a run that ended without a result, under the same id; what is recorded does not run again.
 
     Args:
         stack: where the run is kept.
         run_id: of the run.
-        on_change: a recorded call whose source has changed: ``error``, ``rerun`` it, or ``accept`` its result.
+        on_change: a recorded call whose source has changed: ``error``, ``rerun`` it, or ``accept`` its result. None:
+            as configured, else ``error``.
         observer: told what happens.
         flow: the flow, with its code as it is now; None looks for it where the record says, below the folder that
             the run came from, or the project of the current folder for a run that came from another machine. A job
             whose project is not here runs the code that it ran before.
+        call: options for this attempt and those after it; all else holds as when the run was started.
 
     Raises ConflictError (``run.is_live``, ``run.is_completed``), NotFoundError (``run.not_found``,
     ``run.project_not_found``).
@@ -148,7 +154,8 @@ def resume(
     state = place.read(run_id)
     local.refuse_completed(state)
     local.refuse_waiting(state)
-    target = flow or _target(place, state)
+    target = _target_again(place, state, flow, call, observer)
+    on_change = configuration.on_change(on_change)
     if place.local:
         if target is None:
             raise _no_project(state)
@@ -221,6 +228,21 @@ def _failure_of(place: Place, state: RunState) -> BaseException:
         return theirs
     error.__cause__ = theirs
     return error
+
+
+def _target_again(
+    place: Place, state: RunState, flow: FlowTarget | None, call: CallOptions | None, observer: Observer | None
+) -> FlowTarget | None:
+    """Return the flow of a further attempt of a run, with the options that hold for it; None where it is not here."""
+    target = flow or _target(place, state)
+    if target is None:
+        if call is not None and call != CallOptions():
+            raise _no_project(state)  # the request of the attempt before is all there is, and it has its options
+        return None
+    if call is not None:
+        target = replace(target, flow=target.flow.with_call(call))
+    named = state.attempt.spec if state.attempt is not None else state.spec
+    return configuration.configured_again(target, place.stack, read_spec(place.store, named["digest"]), observer)
 
 
 def _target(place: Place, state: RunState) -> FlowTarget | None:

@@ -7,6 +7,8 @@ import json
 import platform
 from typing import TYPE_CHECKING
 
+from clary.agent import configuration
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -30,6 +32,7 @@ def local_spec(stack: Stack, target: FlowTarget, environment: Mapping[str, str])
         "settings": {},
         "environment": dict(environment),
         "path": None if target.project is None else str(target.project.root),
+        **configuration.of(target, stack).frozen({}),
     }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from clary.flows import Flow
     from clary.journal.records import Record
+    from clary.settings.effective import Effective
 
 
 _STDLIB = sys.stdlib_module_names - {"test"}
@@ -33,6 +34,8 @@ class FlowTarget:
     """None for a flow that is in no file (typed into an interpreter): it runs in this process only."""
     spec: Record
     """How the job finds it: ``{"file" | "module", "name"}``."""
+    effective: Effective | None = None
+    """The options that hold for its run, once they are known."""
 
 
 def load_target(target: str) -> FlowTarget:

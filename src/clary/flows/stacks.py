@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
 _DOOR = "clary.stacks.door"
+_SAME: Any = object()
+"""Stands for an option that is left as it is."""
 
 
 def create_stack(
@@ -100,9 +102,46 @@ def delete_stack(name: str, *, recursive: bool = False, force: bool = False) -> 
     _door().delete(name, recursive=recursive, force=force)
 
 
-def configure(*, stack: str | None = None) -> None:
-    """Set defaults of this process; None takes one back. ``stack``: where runs go that name none."""
-    _door().configure(stack=stack)
+def configure(
+    *,
+    stack: str | None = _SAME,
+    image: str | None = _SAME,
+    cache: bool | None = _SAME,
+    retries: int | dict[str, Any] | None = _SAME,
+    on_change: str | None = _SAME,
+    settings: Mapping[str, Any] | None = _SAME,
+) -> None:
+    """Set options of this process, for runs and flows that say nothing; None takes one back, ``configure()`` all.
+
+    They outrank ``CLARY_*``, the project file and what is saved. In a job this does nothing: what holds there was
+    settled when the run was started.
+
+    Args:
+        stack: where runs go.
+        image: of jobs.
+        cache: whether checkpoints that say nothing of it take results of other runs.
+        retries: of a flow's body: a count, or fields of ``Retries`` but for ``on``.
+        on_change: what a resume does about a recorded call whose code changed: ``error``, ``rerun`` or ``accept``.
+        settings: of jobs, such as ``instance_type``.
+
+    Raises ConfigError ``config.wrong_type``; nothing is set then.
+    """
+    said = {
+        "stack": stack,
+        "image": image,
+        "cache": cache,
+        "retries": retries,
+        "on_change": on_change,
+        "settings": settings,
+    }
+    values = {name: value for name, value in said.items() if value is not _SAME}
+    try:
+        door = _door()
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("clary."):
+            raise
+        return  # in a job
+    door.configure(values)
 
 
 def _door() -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clary import config
 from clary.errors import NotFoundError
+from clary.settings import layers
 from clary.stacks import forms, service
 from clary.stacks.draft import wish
 from clary.stacks.model import SANDBOX, Stack
@@ -44,9 +44,9 @@ def delete(name: str, *, recursive: bool, force: bool) -> None:
     service.delete(name, recursive=recursive, force=force)
 
 
-def configure(*, stack: str | None) -> None:
+def configure(values: Mapping[str, Any]) -> None:
     """Set defaults of this process."""
-    config.configure(stack=stack)
+    layers.configure(values)
 
 
 def _place() -> Place | None:

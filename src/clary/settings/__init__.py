@@ -1,0 +1,1 @@
+"""Configuration: the options of runs from every source, which of them wins, and where each value comes from."""

@@ -1,0 +1,105 @@
+"""The options of a run that any source may set, and the form of their values. Job settings are checked elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from clary.engine.retry import Retries, retries_from
+from clary.errors import ConfigError, UsageError, nearest
+
+OPTIONS: Mapping[str, str] = {
+    "stack": "Where runs go.",
+    "image": "The image of jobs.",
+    "cache": "Whether checkpoints that say nothing of it take results of other runs.",
+    "retries": "How often a flow's body that raises runs again.",
+    "on_change": "What a resume does about a recorded call whose code changed.",
+}
+"""Every option beside the job settings, with its meaning."""
+DEFAULTS: Mapping[str, Any] = {"image": None, "cache": False, "retries": {"count": 0}, "on_change": "error"}
+ON_CHANGE = ("error", "rerun", "accept")
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def checked(name: str, value: Any, source: str) -> Any:
+    """Return an option's value in its one form (``retries`` is a mapping of its fields).
+
+    ``source`` is where the value stands. Raises ConfigError ``config.wrong_type``.
+    """
+    if name == "cache":
+        return _flag(value, source)
+    if name == "retries":
+        return _retries(value, source)
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, value, source, "must be text", f'Write {name} = "…".')
+    if name == "on_change" and value not in ON_CHANGE:
+        meant = nearest(value, ON_CHANGE)
+        step = f"Did you mean {meant!r}?" if meant else f"Give one of: {', '.join(ON_CHANGE)}."
+        raise _wrong(name, value, source, "is none of its values", step)
+    return value
+
+
+def settings_table(value: Any, source: str) -> dict[str, Any]:
+    """Return a table of job settings, itself not checked; raises ConfigError ``config.wrong_type``."""
+    if isinstance(value, Mapping):
+        return {str(name): one for name, one in value.items()}
+    raise _wrong("settings", value, source, "must be a table", 'Write for example instance_type = "ml.m5.large" in it.')
+
+
+def from_text(name: str, text: str, source: str) -> Any:
+    """Return the value of an option, or of ``settings``, that a variable's text stands for.
+
+    Raises ConfigError ``config.wrong_type``.
+    """
+    if name == "settings":
+        return settings_table(_json(name, text, source), source)
+    if name == "retries":
+        return checked(name, _json(name, text, source), source)
+    return checked(name, text, source)
+
+
+def _json(name: str, text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        step = '{"instance_type": "ml.m5.large"}' if name == "settings" else "3"
+        raise _wrong(name, text, source, f"is no JSON ({error})", f"Write for example {step}.") from None
+
+
+def _flag(value: Any, source: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise _wrong("cache", value, source, "must be true or false", "Write true or false.")
+
+
+def _retries(value: Any, source: str) -> dict[str, Any]:
+    if isinstance(value, Mapping) and "on" in value:
+        raise _wrong(
+            "retries",
+            value,
+            source,
+            "cannot name exceptions",
+            "Which exceptions are tried again, @flow(retries=…) says.",
+        )
+    given = dict(value) if isinstance(value, Mapping) else value
+    try:
+        policy = retries_from(given)
+    except UsageError as error:
+        raise _wrong("retries", value, source, error.summary, error.next_step) from None
+    if isinstance(given, dict):
+        return {one.name: getattr(policy, one.name) for one in fields(Retries) if one.name in given}
+    return {"count": policy.count}
+
+
+def _wrong(name: str, value: Any, source: str, problem: str, step: str) -> ConfigError:
+    return ConfigError(
+        "config.wrong_type",
+        f"The {name} of {source} {problem}: {value!r}.",
+        next_step=step,
+        field=name,
+    )
