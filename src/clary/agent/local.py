@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from clary.agent.place import Place
+    from clary.agent.replay import Seed
     from clary.agent.targets import FlowTarget
     from clary.agent.views import Observer, RunView
     from clary.journal.log import Log
@@ -38,32 +39,52 @@ _raised: dict[str, BaseException] = {}
 """What the last run of this process raised, by run: in the same process a person gets the exception itself."""
 
 
-def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
+def start(
+    place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None, seed: Seed | None = None
+) -> RunView:
     """Record a new run and run it here to its end, with the variables of the settings' ``environment``.
+
+    A replay begins with its ``seed``, which has its inputs.
 
     Raises, with nothing recorded, SerializationError for an input that cannot be kept and what the variables' secrets
     raise (``secrets.local_environment``); KeyboardInterrupt after the run was recorded as stopped.
     """
     variables = _variables(place, target)
     with secrets.local_environment(place.stack, variables):
-        return _start(place, target, inputs, variables, observer)
+        return _start(place, target, inputs, variables, observer, seed)
 
 
 def _start(
-    place: Place, target: FlowTarget, inputs: dict[str, Any], variables: dict[str, str], observer: Observer | None
+    place: Place,
+    target: FlowTarget,
+    inputs: dict[str, Any],
+    variables: dict[str, str],
+    observer: Observer | None,
+    seed: Seed | None,
 ) -> RunView:
-    encoded = {name: encode(value, place.store) for name, value in inputs.items()}
+    encoded = {name: encode(value, place.store) for name, value in inputs.items()} if seed is None else seed.inputs
+    origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     run = new_id()
     spec = store_spec(place.store, local_spec(place.stack, target, variables))
     first = [
-        records.created(run, flow=target.flow.name, stack=place.stack.name, spec=spec, inputs=encoded, by=who()),
-        records.attempt(1, job=None, request=None, spec=spec),
+        records.created(
+            run,
+            flow=target.flow.name,
+            stack=place.stack.name,
+            spec=spec,
+            inputs=encoded,
+            by=who(),
+            replay_of=origin,
+        ),
+        records.attempt(1, job=None, request=None, spec=spec, on_change=on_change),
     ]
     lock = RunLock(place.stack.artifact_store, run)
     lock.acquire()  # before the run is recorded: whoever finds it must not take it for dead
     try:
         state = RunState()
         with place.log(run) as log:
+            if seed is not None:
+                seed.write(log, state)
             append(log, state, lambda _: first)
             return _run(place, log, state, target, observer)
     finally:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.agent import catalog, configuration, lifecycle, local, observe
 from clary.agent.place import Place, place_of
+from clary.agent.replay import Changes, prepare, refuse_retry
 from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
 from clary.code.project import find_project
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
 __all__ = [
+    "Changes",
     "FlowTarget",
     "answer",
     "choose_stack",
@@ -37,7 +39,9 @@ __all__ = [
     "load_target",
     "logs",
     "result",
+    "replay",
     "resume",
+    "retry",
     "start",
     "stop",
     "target_of",
@@ -165,6 +169,59 @@ def resume(
     if target is None and observer is not None:
         observer.note("The flow's file is not on this machine: the code of the last attempt runs again.")
     return catalog.remember(submit.resume(place, run_id, target, on_change, observer))
+
+
+def retry(stack: Stack, run_id: str, *, observer: Observer | None = None) -> RunView:
+    """Run the calls again whose failure a run ended with, and only those, under the same id.
+
+    Raises ConflictError (``run.not_failed``) for a run that has not failed, with what to do instead; and what
+    ``resume`` raises.
+    """
+    refuse_retry(lifecycle.advance(place_of(stack), run_id).state)
+    return resume(stack, run_id, observer=observer)
+
+
+def replay(
+    stack: Stack,
+    run_id: str,
+    at: str,
+    changes: Changes | None = None,
+    *,
+    tag: str | None = None,
+    on_change: str | None = None,
+    observer: Observer | None = None,
+    flow: FlowTarget | None = None,
+) -> RunView:
+    """Start a new run whose record begins with a copy of a run's, up to a call; from that call on everything runs.
+
+    Args:
+        stack: where the run is kept; the replay runs there too, with the code as it is now.
+        run_id: of the run to replay.
+        at: path of the call, or the name of its checkpoint where there is but one call of it.
+        changes: how the replay is to differ.
+        tag: a word for people, shown with the replay.
+        on_change: a copied call that is another now: ``error``, ``rerun`` it, or ``accept`` its result. None: as
+            configured, else ``error``.
+        observer: told what happens.
+        flow: the flow, as in ``resume``.
+
+    Raises what ``clary.agent.replay.prepare`` raises, NotFoundError (``run.not_found``, ``run.project_not_found``).
+    """
+    place = place_of(stack)
+    state = place.read(run_id)
+    target = _target_again(place, state, flow, None, observer)
+    if target is None:
+        raise _no_project(state)
+    way = configuration.on_change(on_change)
+    seed = prepare(place, run_id, target, at, changes or Changes(), tag=tag, on_change=way, observer=observer)
+    if place.local:
+        return catalog.remember(local.start(place, target, {}, observer, seed))
+    from clary.agent import submit
+
+    view = submit.start(place, target, {}, observer, seed)
+    if target.project is not None:
+        catalog.remember_project(view.id, target.project.root)
+    return catalog.remember(view)
 
 
 def wait(stack: Stack, run_id: str, timeout: float | None = None) -> RunView:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clary.agent.place import Place
+    from clary.agent.replay import Seed
     from clary.agent.targets import FlowTarget
     from clary.agent.views import Observer, RunView
     from clary.journal.records import Record
@@ -43,8 +44,12 @@ _UPLOADERS = 16
 """Objects that are stored at once."""
 
 
-def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None) -> RunView:
+def start(
+    place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None, seed: Seed | None = None
+) -> RunView:
     """Record a new run and ask for its job; return when SageMaker has taken the request.
+
+    A replay begins with its ``seed``, which has its inputs.
 
     Raises, before anything is stored: what ``plan`` raises, SerializationError for an input that cannot be kept,
     NotFoundError (``stack.bucket_not_found``, ``stack.role_not_found``). Then AwsError and its kin. A job that
@@ -53,16 +58,25 @@ def start(place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Ob
     run = new_id()
     with tempfile.TemporaryDirectory(prefix="clary-") as staging:
         staged = open_store(staging)
-        encoded = {name: encode(value, staged) for name, value in inputs.items()}
+        encoded = {name: encode(value, staged) for name, value in inputs.items()} if seed is None else seed.inputs
         planned = plan(place, target, run, 1)
         _verify(place, planned, observer)
         _upload(place.store, planned, staged, observer)
+    origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     created = records.created(
-        run, flow=target.flow.name, stack=place.stack.name, spec=planned.name, inputs=encoded, by=who()
+        run,
+        flow=target.flow.name,
+        stack=place.stack.name,
+        spec=planned.name,
+        inputs=encoded,
+        by=who(),
+        replay_of=origin,
     )
     state = RunState()
     with place.log(run) as log:
-        entry = new_entry(1, [created, _claim(planned, 1)])
+        if seed is not None:
+            seed.write(log, state)
+        entry = new_entry(state.seq + 1, [created, _claim(planned, 1, on_change)])
         foreign = store(log, entry)
         assert foreign is None  # the id is new: nobody else writes here
         state.apply(entry)
