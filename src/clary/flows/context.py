@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import socket
 import time
 import uuid
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from typing import Any
 from clary.artifacts import decode, encode
 from clary.engine.scope import Scope, current_scope
 from clary.errors import NotFoundError, UsageError
+from clary.flows.isolation import HOSTS_VARIABLE, RANK_VARIABLE
 from clary.journal import records
 from clary.secrets.redaction import masked
 
@@ -42,6 +45,17 @@ class RunContext:
     def idempotency_key(self) -> str:
         """A key that is the same whenever this very call runs again: hand it to services with effects."""
         return hashlib.sha256(f"{self.id}/{self.path}".encode()).hexdigest()[:32]
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts of the isolated call that this code runs in; this machine alone where there is one."""
+        told = os.environ.get(HOSTS_VARIABLE)
+        return tuple(told.split(",")) if told else (socket.gethostname(),)
+
+    @property
+    def rank(self) -> int:
+        """The number of this host among ``hosts``, from 0."""
+        return int(os.environ.get(RANK_VARIABLE, "0"))
 
     def now(self) -> datetime:
         """Return the time, UTC; recorded, so that a replay sees the same."""

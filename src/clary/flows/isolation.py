@@ -11,6 +11,8 @@ from clary.errors import UsageError, nearest
 INLINE, ISOLATED = "inline", "isolated"
 HOSTS, TORCHRUN, MPI = "hosts", "torchrun", "mpi"
 DISTRIBUTIONS = (HOSTS, TORCHRUN, MPI)
+HOSTS_VARIABLE, RANK_VARIABLE = "CLARY_HOSTS", "CLARY_HOST_RANK"
+"""Set on each host of a call's job: the names of all, with commas between, and the number of this one, from 0."""
 DEFAULT_LIMIT = 10
 """Calls of one checkpoint that run at once, each in a job of its own, unless the checkpoint says otherwise."""
 

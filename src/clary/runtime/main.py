@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clary.engine import failure
 from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
-from clary.errors import ClaryError, ConfigError, JournalError, Retry, StopRequested
+from clary.errors import ClaryError, ConfigError, Retry, StopRequested
 from clary.journal.log import ObjectLog
-from clary.runtime import failurefile, loading
+from clary.runtime import failurefile, loading, project
 from clary.runtime.heartbeat import Heartbeat
+from clary.runtime.isolated.calls import IsolatedCalls
+from clary.runtime.isolated.entry import run_call
+from clary.runtime.isolated.hosts import Hosts
+from clary.runtime.isolated.tasks import CALL_VARIABLE
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
 from clary.runtime.waking import JobWaker
 
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from clary.engine.attempt import Body
+    from clary.engine.execution import Execution
     from clary.journal.state import RunState
     from clary.journal.writer import Journal
     from clary.objects import ObjectStore
+
+_NOTHING_GOES_ON = frozenset({"completed", "failed", "stopped"})
+"""Ends of an attempt after which no call may run on. An interrupted one's calls are taken up by the next attempt."""
 
 
 def run_job(opt_ml: Path, fault_log: int = -1) -> int:
@@ -38,7 +45,9 @@ def run_job(opt_ml: Path, fault_log: int = -1) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
     faulthandler.enable(fault_log if fault_log >= 0 else 2, all_threads=False)
     try:
-        if not _is_first_host(opt_ml):
+        if CALL_VARIABLE in os.environ:
+            return run_call(opt_ml)
+        if not Hosts.read(opt_ml).leads:
             print("clary: the first host runs the flow; this one has nothing to do.")
             return 0
         return _finish(opt_ml, _run(opt_ml))
@@ -54,14 +63,19 @@ def _run(opt_ml: Path) -> Outcome:
     store = pointer.open_store()
     waker = JobWaker(attempt)
     heartbeats: list[Heartbeat] = []
+    isolated: list[IsolatedCalls] = []
 
     def begin(journal: Journal) -> None:
         waker.attach(journal)
         heartbeats.append(Heartbeat(journal, store))
         heartbeats[0].start()
 
+    def extend(execution: Execution) -> None:
+        execution.elsewhere = IsolatedCalls(execution)
+        isolated.append(execution.elsewhere)
+
     try:
-        return run_attempt(
+        outcome = run_attempt(
             ObjectLog(store, pointer.run),
             store,
             lambda state: _load_flow(opt_ml, store, state, attempt, waker),
@@ -69,7 +83,11 @@ def _run(opt_ml: Path) -> Outcome:
             host=os.environ.get("HOSTNAME") or socket.gethostname(),
             on_open=begin,
             waker=waker,
+            extend=extend,
         )
+        if outcome.status in _NOTHING_GOES_ON and isolated:
+            isolated[-1].stop_jobs()
+        return outcome
     finally:
         for heartbeat in heartbeats:
             heartbeat.stop()
@@ -77,28 +95,11 @@ def _run(opt_ml: Path) -> Outcome:
 
 def _load_flow(opt_ml: Path, store: ObjectStore, state: RunState, attempt: int, waker: JobWaker) -> Body:
     """Import the flow that the attempt names, from the code channel."""
-    digest = state.attempts[attempt].spec["digest"]
-    data = store.get(f"specs/{digest}.json")
-    if data is None:
-        raise JournalError(
-            "job.no_spec",
-            f"The specification {store.url(f'specs/{digest}.json')} is gone.",
-            next_step="Resume the run from the project: clary runs resume RUN.",
-        )
-    spec: dict[str, Any] = json.loads(data)
+    spec = project.read_spec(store, state.attempts[attempt].spec["digest"])
     waker.read(spec)
-    if "secrets" in spec:
-        from clary.runtime import secrets
-
-        secrets.set_environment(spec)
-    from clary.code.archive import unpack
-
-    root = opt_ml / "code"
-    if root.exists():  # the container of the same job was started again
-        root = root.with_name(f"code-{os.getpid()}")
-    unpack(opt_ml / "input" / "data" / "code" / f"{spec['code']}.tar.gz", root, spec["code"])
-    os.chdir(root)
-    flow = loading.find_flow(loading.load_module(root, spec["flow"]), spec["flow"]["name"])
+    project.set_variables(spec)
+    module = project.load(project.unpack(opt_ml, spec), spec)
+    flow = loading.find_flow(module, spec["flow"]["name"])
     if flow is None:
         raise ConfigError(
             "flow.not_found",
@@ -142,14 +143,6 @@ def _give_up(opt_ml: Path, error: ClaryError) -> int:
         opt_ml, failurefile.compose(cause, f"{error.summary} Next step: {error.next_step} [{error.code}]")
     )
     return EXIT_FAILED if error.retry is Retry.NO else EXIT_TRY_AGAIN
-
-
-def _is_first_host(opt_ml: Path) -> bool:
-    try:
-        config = json.loads((opt_ml / "input" / "config" / "resourceconfig.json").read_text())
-        return bool(config["current_host"] == min(config["hosts"], key=lambda name: (len(name), name)))
-    except (OSError, ValueError, KeyError):
-        return True
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
