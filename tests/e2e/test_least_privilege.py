@@ -21,6 +21,7 @@ from clary import testing
 from clary.agent import service
 from clary.agent.place import Place
 from clary.agent.secrets import open_secrets
+from clary.agent.verified import verify
 from clary.doctor.findings import Status
 from clary.doctor.runner import run
 from clary.doctor.service import AWS_CHECKS
@@ -31,7 +32,6 @@ from clary.sagemaker import jobs, logs
 from clary.sagemaker.permissions import policy, trust
 from clary.stacks.model import Stack
 from clary.stacks.scope import scope_of
-from clary.stacks.verify import verify
 from mutated_policies import Mutation, mutations
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from clary.agent import service
 from clary.cli.main import root
 from clary.errors import ConflictError
 from clary.sandbox import api
+from e2e.steps import REFUSALS, STEPS
 
 if TYPE_CHECKING:
     from command_line import Answer, CommandLine
@@ -123,73 +124,6 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 LEAVES = dict(leaves(root))
-STEPS: list[tuple[tuple[str, ...], list[str]]] = [
-    (("stack", "list"), []),
-    (("stack", "create"), ["extra", "--type", "local"]),
-    (("stack", "show"), ["extra"]),
-    (("stack", "use"), ["lab"]),
-    (("stack", "current"), []),
-    (("stack", "delete"), ["extra"]),
-    (("run",), ["fine.py:steps"]),
-    (("run",), ["fine.py:steps", "--stack", "local"]),
-    (("runs", "list"), []),
-    (("runs", "show"), ["latest"]),
-    (("runs", "logs"), ["latest"]),
-    (("runs", "wait"), ["latest"]),
-    (("runs", "stop"), ["latest"]),
-    (("run",), ["fine.py:steps", "--input", "pause=60", "--detach"]),
-    (("runs", "stop"), ["latest"]),
-    (("runs", "wait"), ["latest"]),
-    (("runs", "resume"), ["latest", "--detach"]),
-    (("runs", "stop"), ["latest"]),
-    (("secrets", "set"), ["first", "--KEY=value"]),
-    (("secrets", "create"), ["second", "--values", "KEY: value"]),
-    (("secrets", "update"), ["second", "--OTHER=value", "-r", "KEY"]),
-    (("secrets", "rename"), ["second", "third"]),
-    (("secrets", "list"), []),
-    (("secrets", "show"), ["third"]),
-    (("secrets", "export"), ["third"]),
-    (("secrets", "backup"), ["secrets.backup", "--stack", "local"]),
-    (("secrets", "restore"), ["secrets.backup", "--stack", "local"]),
-    (("secrets", "delete"), ["first", "--force"]),
-    (("sandbox", "start"), ["--detach", "--port", "0", "--data", "DATA"]),
-    (("sandbox", "status"), ["--data", "DATA"]),
-    (("sandbox", "faults"), ["throttle", "--operation", "CreateTrainingJob", "--data", "DATA"]),
-    (("sandbox", "faults"), ["--data", "DATA"]),
-    (("sandbox", "faults"), ["--clear", "--data", "DATA"]),
-    (("sandbox", "stop"), ["--data", "DATA"]),
-    (("sandbox", "reset"), ["--yes", "--data", "DATA"]),
-]
-REFUSALS: dict[tuple[str, ...], list[str]] = {
-    ("run",): ["nowhere.py:f"],
-    ("runs", "list"): ["--stack", "nowhere"],
-    ("runs", "show"): ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "--stack", "local"],
-    ("runs", "logs"): ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "--stack", "local"],
-    ("runs", "wait"): ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "--stack", "local"],
-    ("runs", "stop"): ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "--stack", "local"],
-    ("runs", "resume"): ["01ARZ3NDEKTSV4RRFFQ69G5FAV", "--stack", "local"],
-    ("stack", "create"): ["local"],
-    ("stack", "list"): ["unasked"],
-    ("stack", "show"): ["nowhere"],
-    ("stack", "use"): ["nowhere"],
-    ("stack", "current"): ["unasked"],
-    ("stack", "delete"): ["nowhere"],
-    ("secrets", "set"): ["name", "--KEY"],
-    ("secrets", "create"): ["no.name", "--KEY=value"],
-    ("secrets", "update"): ["nowhere", "--KEY=value"],
-    ("secrets", "rename"): ["nowhere"],
-    ("secrets", "list"): ["--stack", "nowhere"],
-    ("secrets", "show"): ["nowhere"],
-    ("secrets", "export"): ["nowhere"],
-    ("secrets", "backup"): ["--stack", "nowhere"],
-    ("secrets", "restore"): ["nowhere"],
-    ("secrets", "delete"): ["nowhere"],
-    ("sandbox", "start"): ["--data", "FILE"],
-    ("sandbox", "status"): ["--data", "DATA"],
-    ("sandbox", "stop"): ["--data", "DATA"],
-    ("sandbox", "reset"): ["--data", "DATA"],
-    ("sandbox", "faults"): ["--data", "DATA"],
-}
 
 
 def one_document(answer: Answer, words: tuple[str, ...]) -> dict[str, Any]:
@@ -209,7 +143,7 @@ def test_every_command_answers_with_one_json_document_and_nothing_else(terminal:
     try:
         for words, arguments in STEPS:
             given = [str(data) if argument == "DATA" else argument for argument in arguments]
-            answer = terminal(*words, *given, "-o", "json")
+            answer = terminal(*words, *given, "--output", "json")
             assert answer.code in {0, 1}, (words, answer)
             one_document(answer, words)
     finally:
@@ -236,7 +170,7 @@ def test_every_refusal_is_one_json_document_on_stderr(
     file.touch()
     places = {"DATA": str(tmp_path / "nothing"), "FILE": str(file)}
     for arguments in (["--no-such-option"], REFUSALS[words]):
-        answer = terminal(*words, *(places.get(argument, argument) for argument in arguments), "-o", "json")
+        answer = terminal(*words, *(places.get(argument, argument) for argument in arguments), "--output", "json")
         assert answer.code in {1, 2}
         assert answer.error["code"] != "internal.unexpected"
         assert {"code", "type", "message", "next_step", "retry"} <= set(answer.error)

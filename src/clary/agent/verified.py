@@ -1,6 +1,6 @@
-"""What a first submit stands on (``clary.doctor.service.quick``): looked at once for each stack, then remembered here.
+"""What runs stand on (``clary.doctor.service.quick``), looked at when a stack is made, or else before its first run.
 
-A stack whose fields have changed since is looked at again.
+What was seen is remembered: a stack whose fields have changed since is looked at again.
 
 What is remembered only saves the look. Where a bucket or role has gone since, the first write or CreateTrainingJob says
 so, before anything is uploaded or paid for.
@@ -15,26 +15,32 @@ from typing import TYPE_CHECKING
 
 from clary.control import database, settings
 from clary.errors import ClaryError
+from clary.stacks.model import LOCAL
 
 if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
 
-def verify_once(stack: Stack) -> list[str]:
-    """Look at the bucket and the role of a stack unless that was done before; return warnings.
+def verify(stack: Stack) -> list[str]:
+    """Look at the bucket and the role of a stack, and whether the role may be passed on; return warnings.
 
     Raises what ``clary.doctor.service.quick`` raises.
     """
-    mark = _mark(stack)
-    with contextlib.suppress(ClaryError), database.local().reading() as connection:
-        if settings.get(connection, mark) is not None:
-            return []
     from clary.doctor.service import quick
 
     warnings = quick(stack)
-    with contextlib.suppress(ClaryError), database.local().transaction() as connection:
-        settings.put(connection, mark, stack.name)
+    if stack.type != LOCAL:
+        with contextlib.suppress(ClaryError), database.local().transaction() as connection:
+            settings.put(connection, _mark(stack), stack.name)
     return warnings
+
+
+def verify_once(stack: Stack) -> list[str]:
+    """Do the same unless it was done before; return warnings."""
+    with contextlib.suppress(ClaryError), database.local().reading() as connection:
+        if settings.get(connection, _mark(stack)) is not None:
+            return []
+    return verify(stack)
 
 
 def _mark(stack: Stack) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from clary.cli import component_text, output
+from clary.cli import component_text, output, stack_text
 from clary.cli.commands import Command, Group, Lazy
 from clary.cli.component_kind import ComponentGroup, current_kind
 from clary.cli.component_options import OptionsCommand, documented_options, flavor_of, given, read
@@ -21,7 +21,7 @@ from clary.stacks.changes import no_component
 from clary.stacks.flavors import KINDS, find, title_of
 
 _OPTIONS = "[--OPTION=VALUE]..."
-_FLAVORS, _ELSEWHERE = "clary.cli.component_flavors", "clary.cli.component_elsewhere"
+_FLAVORS, _ELSEWHERE = "clary.cli.component_flavors", "clary.cli.elsewhere"
 
 
 class _Env(click.ParamType[tuple[str, str]]):
@@ -159,9 +159,20 @@ def copy(source: str, target: str) -> None:
 @click.option("--yes", "-y", is_flag=True, help="Accepted for scripts of other tools; nothing is asked.")
 def delete(name: str, yes: bool) -> None:  # noqa: ARG001 nothing is asked
     """Forget the component NAME, which no stack may have. Nothing in AWS is touched."""
-    gone = parts.delete(current_kind().name, name)
-    data = {"deleted": {"id": gone.id, "name": gone.name, "kind": gone.kind, "flavor": gone.flavor}}
-    output.item(data, lambda: say(f"Deleted {title_of(gone.kind)}: {gone.name}"))
+    deleted = parts.delete(current_kind().name, name)
+    gone = deleted.component
+    data = {
+        "deleted": {"id": gone.id, "name": gone.name, "kind": gone.kind, "flavor": gone.flavor},
+        "secrets_deleted": list(deleted.secrets),
+    }
+    for warning in deleted.warnings:
+        output.warn(warning)
+
+    def text() -> None:
+        say(f"Deleted {title_of(gone.kind)}: {gone.name}")
+        stack_text.say_deleted_secrets(deleted.secrets)
+
+    output.item(data, text)
 
 
 @click.command("explain", cls=Command)

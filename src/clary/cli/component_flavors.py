@@ -16,7 +16,7 @@ from clary.stacks import flavors
 if TYPE_CHECKING:
     from clary.stacks.flavors import Flavor
 
-_ELSEWHERE = "clary.cli.component_elsewhere"
+_ELSEWHERE = "clary.cli.elsewhere"
 
 
 @click.group(

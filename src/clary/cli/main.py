@@ -11,6 +11,7 @@ import click
 from clary._version import __version__
 from clary.cli import failures
 from clary.cli.commands import Group, Lazy
+from clary.cli.other_kinds import OTHER_KINDS
 from clary.cli.state import State
 from clary.errors import ClaryError
 
@@ -37,22 +38,9 @@ GROUPS = {
 }
 """Every command of the root: the summaries are here so that the root's help imports none of them."""
 
-OTHER_KINDS = (
-    "alerter",
-    "annotator",
-    "data-validator",
-    "deployer",
-    "experiment-tracker",
-    "feature-store",
-    "log-store",
-    "model-deployer",
-    "model-registry",
-    "service-connector",
-    "step-operator",
-)
-"""Components of other tools: they are refused with what to do instead (``component_elsewhere``), and in no list."""
-_HIDDEN = {name: Lazy("clary.cli.component_elsewhere:other_kind", "Not here.") for name in OTHER_KINDS}
-_HIDDEN["integration"] = Lazy("clary.cli.component_elsewhere:integration", "Not here.")
+_HIDDEN = {name: Lazy("clary.cli.elsewhere:other_kind", "Not here.") for name in OTHER_KINDS}
+_HIDDEN["integration"] = Lazy("clary.cli.elsewhere:integration", "Not here.")
+"""What other tools have: refused with what to do instead, and in no list."""
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clary.stacks.entries import Entry
 
 SANDBOX_INSTALL = 'pip install "clary[sandbox]"'
-_COMPOSE, _FILES, _ELSEWHERE = ("clary.cli.stack_compose", "clary.cli.stack_files", "clary.cli.stack_elsewhere")
+_COMPOSE, _FILES, _ELSEWHERE = ("clary.cli.stack_compose", "clary.cli.stack_files", "clary.cli.elsewhere")
 
 
 @click.group(
@@ -36,9 +36,11 @@ _COMPOSE, _FILES, _ELSEWHERE = ("clary.cli.stack_compose", "clary.cli.stack_file
         "import": Lazy(f"{_FILES}:import_", "Make a stack from an exported file."),
         "diff": Lazy(f"{_FILES}:diff", "Show in what two stacks differ."),
         "export-requirements": Lazy(f"{_FILES}:requirements", "List the packages that a stack needs on this machine."),
-        "connect": Lazy(f"{_ELSEWHERE}:connect", "Not here: credentials are part of the stack."),
-        "deploy": Lazy(f"{_ELSEWHERE}:deploy", "Not here: see `clary bootstrap`."),
-        "register-secrets": Lazy(f"{_ELSEWHERE}:register_secrets", "Not here: see `clary secrets`."),
+    },
+    lazy_hidden={
+        "connect": Lazy(f"{_ELSEWHERE}:stack_connect", "Not here."),
+        "deploy": Lazy(f"{_ELSEWHERE}:stack_deploy", "Not here."),
+        "register-secrets": Lazy(f"{_ELSEWHERE}:stack_register_secrets", "Not here."),
     },
 )
 def stack() -> None:
@@ -155,10 +157,13 @@ def current() -> None:
 def delete(name: str, recursive: bool, force: bool, yes: bool) -> None:  # noqa: ARG001 nothing is asked
     """Forget the stack NAME. Nothing in AWS and no stored run is touched."""
     deleted = service.delete(name, force=force, recursive=recursive)
+    for warning in deleted.warnings:
+        output.warn(warning)
     data: dict[str, Any] = {
         "deleted_stack": deleted.entry.stack.name,
         "components_deleted": [{"name": part.name, "type": part.kind} for part in deleted.components],
         "components_kept": [{"name": part.name, "type": part.kind} for part in deleted.kept],
+        "secrets_deleted": list(deleted.secrets),
         "new_active_stack": deleted.new_current,
         "recursive": recursive,
     }
@@ -167,6 +172,7 @@ def delete(name: str, recursive: bool, force: bool, yes: bool) -> None:  # noqa:
         say(f"Deleted stack: {deleted.entry.stack.name}")
         if deleted.components:
             say(f"Deleted components: {stack_text.named(deleted.components)}")
+        stack_text.say_deleted_secrets(deleted.secrets)
         if deleted.kept:
             say(f"Kept components: {stack_text.named(deleted.kept)} (--recursive deletes them too)")
         if deleted.new_current:

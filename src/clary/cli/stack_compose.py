@@ -11,7 +11,7 @@ from clary.cli import output, stack_text
 from clary.cli.commands import Command
 from clary.cli.output import say
 from clary.cli.stack import show_created
-from clary.cli.stack_options import ComposeCommand, component_options, extra_option, verify
+from clary.cli.stack_options import ComposeCommand, component_options, extra_option, no_verify_option, verify
 from clary.errors import UsageError
 from clary.stacks import changes, forms, service
 from clary.stacks.draft import parse_extra
@@ -24,7 +24,7 @@ _RUNNER = ("region", "execution_role", "instance_type", "image", "endpoint_url",
 @click.argument("name")
 @component_options
 @click.option("--set", "activate", is_flag=True, help="Make it the current stack.")
-@click.option("--no-verify", is_flag=True, help="Do not look whether the bucket and the role exist.")
+@no_verify_option
 def register(name: str, activate: bool, no_verify: bool, **chosen: str | None) -> None:
     """Compose the stack NAME of registered components.
 
@@ -47,7 +47,7 @@ def register(name: str, activate: bool, no_verify: bool, **chosen: str | None) -
 @extra_option
 @click.option("--unset", multiple=True, metavar="TARGET.FIELD", help="Take an option out. May be repeated.")
 @click.option("--async/--no-async", "run_async", default=None, help="Whether `clary run` returns at once.")
-@click.option("--no-verify", is_flag=True, help="Do not look whether the bucket and the role exist.")
+@no_verify_option
 def update(
     name: str,
     extra: tuple[str, ...],

@@ -10,7 +10,7 @@ from clary.cli import output, stack_text
 from clary.cli.commands import Command
 from clary.cli.output import say
 from clary.cli.stack import show_created
-from clary.cli.stack_options import ComposeCommand, verify
+from clary.cli.stack_options import ComposeCommand, no_verify_option, verify
 from clary.errors import UsageError
 from clary.files import write_whole
 from clary.stacks import describe, service
@@ -45,7 +45,7 @@ def export(name: str | None, file: Path | None, overwrite: bool) -> None:
 @click.argument("name")
 @click.option("-f", "--filename", "file", type=_FILE, help="Default: NAME.yaml.")
 @click.option("--ignore-version-mismatch", is_flag=True, hidden=True, expose_value=False)
-@click.option("--no-verify", is_flag=True, help="Do not look whether the bucket and the role exist.")
+@no_verify_option
 def import_(name: str, file: Path | None, no_verify: bool) -> None:
     """Make the stack NAME from an exported file; the current stack stays what it is."""
     wished = wish(name, {}, read_file(file or Path(f"{name}.yaml")))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from clary.cli.commands import Command
-from clary.stacks.draft import FOREIGN, OPTIONS, Wish, parse_extra, read_file, wish
+from clary.cli.other_kinds import OTHER_KINDS, no_such_kind
+from clary.stacks.draft import FOREIGN, Wish, parse_extra, read_file, wish
 from clary.stacks.flavors import KINDS
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-NO_VERIFY = "Do not look whether the bucket and the role exist."
+_NO_VERIFY = "Do not look whether the bucket and the role are there, and may be used."
 
 
 class ComposeCommand(Command):
@@ -81,7 +82,7 @@ def creation_options(command: Decorated) -> Decorated:
             "--async/--no-async", "run_async", default=None, help="`clary run` does not follow a run unless told to."
         ),
         click.option("--activate/--no-activate", default=None, help="Make it the current stack, or do not."),
-        click.option("--verify/--no-verify", default=None, help=NO_VERIFY),
+        click.option("--verify/--no-verify", default=None, help=_NO_VERIFY),
         *(click.option(f"--{name.replace('_', '-')}", name, hidden=True) for name in ("sandbox", *FOREIGN)),
     )
     for option in reversed(options):
@@ -115,51 +116,27 @@ def component_options(command: Decorated) -> Decorated:
     for kind in reversed(list(KINDS)):
         spellings = dict.fromkeys([short[kind], f"--{KINDS[kind].command}", f"--{kind}"])
         command = click.option(*spellings, kind, metavar="NAME", help=f"A {KINDS[kind].command} by name.")(command)
-    for flags in _OTHER_KINDS:
-        command = click.option(*flags, hidden=True, expose_value=False, callback=_refuse_kind)(command)
+    for name, other in OTHER_KINDS.items():
+        spellings = dict.fromkeys([*other.flags, f"--{name}", f"--{name.replace('-', '_')}"])
+        command = click.option(
+            *spellings, name.replace("-", "_"), hidden=True, expose_value=False, callback=_refuse_kind
+        )(command)
     return command
 
 
-_OTHER_KINDS = (
-    ("-s", "--step_operator", "--step-operator"),
-    ("-e", "--experiment_tracker", "--experiment-tracker"),
-    ("-al", "--alerter"),
-    ("-dv", "--data_validator", "--data-validator"),
-    ("-f", "--feature_store", "--feature-store"),
-    ("-d", "--model_deployer", "--model-deployer"),
-    ("-r", "--model_registry", "--model-registry"),
-    ("-an", "--annotator"),
-    ("-sc", "--connector"),
-)
-"""Components of ZenML's stacks that a stack of Clary does not have."""
-
-
 def _refuse_kind(_ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    from clary.errors import UsageError
+    if value is not None:
+        field = str(param.name)
+        raise no_such_kind(field.replace("_", "-"), field=field)
 
-    if value is None:
-        return
-    kind = str(param.name).replace("_", " ")
-    step = (
-        "Leave it out: credentials are part of the orchestrator, --credentials=aws-profile:NAME."
-        if kind == "connector"
-        else "Leave it out: use that tool from the flow's own code."
-    )
-    raise UsageError(
-        "stack.no_such_component",
-        f"A stack of Clary has no {kind}; it has: {', '.join(one.command for one in KINDS.values())}.",
-        next_step=step,
-        field=str(param.name),
-    )
+
+def no_verify_option(command: Decorated) -> Decorated:
+    """Add ``--no-verify``."""
+    return click.option("--no-verify", is_flag=True, help=_NO_VERIFY)(command)
 
 
 def verify(stack: Stack) -> list[str]:
-    """Look at the places that a stack names; imported when it is used."""
-    from clary.stacks.verify import verify as look
+    """Look at what a stack's runs stand on; imported when it is used."""
+    from clary.agent.verified import verify as look
 
     return look(stack)
-
-
-def plain_given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of ``plain_options`` that were given."""
-    return {name: options[name] for name in OPTIONS if options.get(name) is not None}

@@ -90,6 +90,12 @@ def named(parts: Iterable[Component]) -> str:
     return ", ".join(f"{part.name} ({flavors.title_of(part.kind)})" for part in parts)
 
 
+def say_deleted_secrets(secrets: Sequence[str]) -> None:
+    """Say which local secrets went with deleted components; nothing where none did."""
+    if secrets:
+        say(f"Deleted local secrets with their keys: {', '.join(secrets)}")
+
+
 def difference_items(differences: Iterable[Difference]) -> list[dict[str, Any]]:
     """Return differences as JSON."""
     return [{"setting": one.name, "left": one.left, "right": one.right} for one in differences]

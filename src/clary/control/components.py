@@ -38,8 +38,8 @@ def get(connection: Connection, kind: str, name: str) -> ComponentRow | None:
 
 def every(connection: Connection, kind: str | None = None) -> list[ComponentRow]:
     """Return all components, or those of one kind, by kind and name."""
-    where = "" if kind is None else "WHERE kind = :kind "
-    found = connection.execute(f"SELECT * FROM components {where}ORDER BY kind, name", {"kind": kind}).fetchall()
+    query = "SELECT * FROM components WHERE :kind IS NULL OR kind = :kind ORDER BY kind, name"
+    found = connection.execute(query, {"kind": kind}).fetchall()
     return [_row(each) for each in found]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
-_DOOR = "clary.stacks.door"
+_DOOR = "clary.agent.stacks"
 _SAME: Any = object()
 """Stands for an option that is left as it is."""
 
@@ -52,7 +52,7 @@ def create_stack(
         extra: further options of a component: ``{"orchestrator": {"volume_size_in_gb": 100}}``.
         run_async: ``clary run`` returns at once.
         activate: make it the current stack.
-        verify: look whether the bucket and the role exist.
+        verify: look whether the bucket and the role are there, and may be used.
 
     Raises UsageError and ValidationError with every problem, ConflictError ``stack.name_taken``, NotFoundError for a
     bucket or role that is not there; nothing is stored then.

@@ -84,9 +84,10 @@ def update(
     with database.transaction() as connection:
         before, parts, remade = changed(connection)
         for part in remade:
-            entries.replace_component(connection, keys.moved(connection, part))
+            keep(connection, part)
         _recompose(connection, before, stack.name, parts)
         after = entries.find(connection, before.id)
+        warnings += keys.forget(connection, remade)[1]
     return Updated(after, tuple(differences(before, after)), tuple(warnings))
 
 
@@ -165,7 +166,14 @@ def mended(part: Component, options: Mapping[str, Any], unset: Iterable[str] = (
     for path in unset:
         _take_out(part, together, path)
     made = components.make(part.kind, part.name, part.flavor, together)
-    return replace(made, id=part.id, created=part.created)
+    return replace(made, id=part.id, created=part.created, keys=part.keys)
+
+
+def keep(connection: Connection, part: Component) -> None:
+    """Keep a component that was changed; keys that were written out go into a secret."""
+    made = keys.moved(connection, part)
+    own = made.keys if made.options.get("credentials") == keys.reference(made.keys) else None
+    entries.replace_component(connection, replace(made, keys=own))
 
 
 def _take_out(part: Component, options: dict[str, Any], path: str) -> None:

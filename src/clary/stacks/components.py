@@ -38,6 +38,8 @@ class Component:
     """None until it is stored."""
     created: float | None = None
     """Epoch seconds."""
+    keys: str | None = None
+    """The local secret that Clary made of keys that were written out: it goes with the component."""
 
     @property
     def title(self) -> str:

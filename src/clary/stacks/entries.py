@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clary import config
 from clary.control import components as component_rows
@@ -90,17 +90,15 @@ def components(connection: Connection, kind: str) -> list[Component]:
 def add_component(connection: Connection, made: Component) -> Component:
     """Keep a new component; raises ConflictError ``component.name_taken``."""
     refuse_taken_components(connection, [(made.kind, made.name)])
-    document = {"options": made.options, "provides": made.provides}
     return _component(
-        component_rows.add(connection, kind=made.kind, name=made.name, flavor=made.flavor, document=document)
+        component_rows.add(connection, kind=made.kind, name=made.name, flavor=made.flavor, document=_document(made))
     )
 
 
 def replace_component(connection: Connection, made: Component) -> None:
     """Keep a component that has an id as it is now."""
     assert made.id is not None
-    document = {"options": made.options, "provides": made.provides}
-    component_rows.replace(connection, made.id, name=made.name, flavor=made.flavor, document=document)
+    component_rows.replace(connection, made.id, name=made.name, flavor=made.flavor, document=_document(made))
 
 
 def users_of(connection: Connection, made: Component) -> list[Entry]:
@@ -161,7 +159,12 @@ def not_found(name: str, names: list[str]) -> ClaryError:
 
 def _component(row: ComponentRow) -> Component:
     options, provides = row.document["options"], row.document["provides"]
-    return Component(row.kind, row.name, row.flavor, options, provides, row.id, row.created)
+    return Component(row.kind, row.name, row.flavor, options, provides, row.id, row.created, row.document.get("keys"))
+
+
+def _document(made: Component) -> dict[str, Any]:
+    document: dict[str, Any] = {"options": made.options, "provides": made.provides}
+    return document | ({"keys": made.keys} if made.keys else {})
 
 
 def _entry(row: rows.StackRow, known: dict[str, Component]) -> Entry:

@@ -1,4 +1,7 @@
-"""Keys that somebody wrote out in an option: moved into the encrypted store before anything else is kept."""
+"""Keys that somebody wrote out in an option: moved into the encrypted store before anything else is kept.
+
+The secret belongs to the component, and goes with it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from clary.control import components as rows
+from clary.errors import ClaryError, NotFoundError
 from clary.ids import new_id
 
 if TYPE_CHECKING:
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
 
     from clary.control.database import Connection
     from clary.stacks.components import Component
+
+_REFERENCE = "aws-secret:"
+"""What ``clary.sagemaker.credentials`` puts before the name of a secret."""
+
+
+def reference(secret: str | None) -> str | None:
+    """Return how an option refers to a secret with keys; None for none."""
+    return f"{_REFERENCE}{secret}" if secret else None
 
 
 def advice(parts: Iterable[Component]) -> list[str]:
@@ -26,17 +38,47 @@ def advice(parts: Iterable[Component]) -> list[str]:
 def moved(connection: Connection, part: Component) -> Component:
     """Return the component with its keys kept as a local secret and referred to; any other as it is.
 
-    The secret is named after the component; after its kind and id too, where another component already refers to that.
+    The secret is named after the component; after its kind and id too, where that name is somebody else's.
     """
     from clary.sagemaker import credentials
+    from clary.secrets.local import LocalSecrets
 
     source = credentials.parse(part.options.get("credentials"))
     if not source.inline:
         return part
     others = [row for row in rows.every(connection) if row.id != part.id]
     taken = {row.document["options"].get("credentials") for row in others}
-    name = part.name
-    if f"{credentials.Kind.SECRET.value}:{credentials.secret_name(name)}" in taken:
+    name, store = part.name, LocalSecrets()
+    secret = credentials.secret_name(name)
+    if reference(secret) in taken or (secret != part.keys and store.exists(secret)):
         name = f"{part.name}-{part.kind.replace('_', '-')}-{new_id()}"
-    kept = {"credentials": credentials.keep(source, name)}
-    return dataclasses.replace(part, options=part.options | kept, provides=part.provides | kept)
+    kept = {"credentials": credentials.keep(source, name, store)}
+    secret = credentials.secret_name(name)
+    return dataclasses.replace(part, options=part.options | kept, provides=part.provides | kept, keys=secret)
+
+
+def forget(connection: Connection, gone: Iterable[Component]) -> tuple[list[str], list[str]]:
+    """Delete the secrets that were made of the keys of components that are gone, or have others now.
+
+    One that a component still refers to stays. Returns the names of those deleted, and what to be warned of: a store
+    that cannot be opened is no reason to keep the component.
+    """
+    made = dict.fromkeys(part.keys for part in gone if part.keys)
+    if not made:
+        return [], []
+    from clary.secrets.local import LocalSecrets
+
+    used = {row.document["options"].get("credentials") for row in rows.every(connection)}
+    deleted, warnings = [], []
+    for secret in made:
+        if reference(secret) in used:
+            continue
+        try:
+            LocalSecrets().delete(secret)
+        except NotFoundError:
+            continue  # somebody was quicker
+        except ClaryError as error:
+            warnings.append(f"The secret {secret!r} with its keys is still there: {error.summary}")
+        else:
+            deleted.append(secret)
+    return deleted, warnings

@@ -10,7 +10,7 @@ from clary.control import components as rows
 from clary.control.database import Connection, Database, local
 from clary.errors import ConflictError
 from clary.stacks import components, entries, keys
-from clary.stacks.changes import mended
+from clary.stacks.changes import keep, mended
 from clary.stacks.components import Component, assemble
 from clary.stacks.flavors import KINDS
 
@@ -21,6 +21,16 @@ class Part:
 
     component: Component
     stacks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A component that was just deleted."""
+
+    component: Component
+    secrets: tuple[str, ...] = ()
+    """Local secrets with keys of its own that went with it."""
     warnings: tuple[str, ...] = ()
 
 
@@ -74,7 +84,8 @@ def update(
         warnings = tuple(keys.advice([made]))
         for user in entries.users_of(connection, made):
             assemble(user.stack.name, [made if one.id == made.id else one for one in user.components])
-        entries.replace_component(connection, keys.moved(connection, made))
+        keep(connection, made)
+        warnings += tuple(keys.forget(connection, [made])[1])
         return replace(_part(connection, entries.component(connection, kind, made.name)), warnings=warnings)
 
 
@@ -96,8 +107,11 @@ def copy(kind: str, name: str, new: str, *, database: Database | None = None) ->
         return Part(entries.add_component(connection, replace(found, name=new)))
 
 
-def delete(kind: str, name: str, *, database: Database | None = None) -> Component:
-    """Forget a component; raises ConflictError ``component.in_use`` while a stack has it."""
+def delete(kind: str, name: str, *, database: Database | None = None) -> Gone:
+    """Forget a component, and the keys that were written out for it.
+
+    Raises ConflictError ``component.in_use`` while a stack has it.
+    """
     with (database or local()).transaction() as connection:
         found = entries.component(connection, kind, name)
         users = [entry.stack.name for entry in entries.users_of(connection, found)]
@@ -111,7 +125,8 @@ def delete(kind: str, name: str, *, database: Database | None = None) -> Compone
             )
         assert found.id is not None
         rows.remove(connection, found.id)
-        return found
+        secrets, warnings = keys.forget(connection, [found])
+        return Gone(found, tuple(secrets), tuple(warnings))
 
 
 def _part(connection: Connection, component: Component) -> Part:

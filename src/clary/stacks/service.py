@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clary.stacks.draft import Draft
 
 Verify = Callable[[Stack], list[str]]
-"""Looks at the places that a stack names (``clary.stacks.verify.verify``) and returns warnings, or raises."""
+"""Looks at the places that a stack names (``clary.agent.verified.verify``) and returns warnings, or raises."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class Deleted:
     """Components that were deleted with it."""
     kept: tuple[Component, ...] = ()
     """Its components that are left and that no other stack has."""
+    secrets: tuple[str, ...] = ()
+    """Local secrets with keys of deleted components, which went with them."""
+    warnings: tuple[str, ...] = ()
 
 
 def create(
@@ -212,7 +215,7 @@ def use(name: str, *, database: Database | None = None) -> tuple[Entry, config.C
 
 
 def delete(name: str, *, force: bool = False, recursive: bool = False, database: Database | None = None) -> Deleted:
-    """Forget a stack; with ``recursive`` its components too, but for those that another stack has.
+    """Forget a stack; with ``recursive`` its components too, but for those that another stack has, and their keys.
 
     Nothing in AWS and no stored run is touched. Raises ConflictError ``stack.is_local`` for ``local`` and
     ``stack.is_current`` for the saved current stack without ``force`` (with it, ``local`` becomes current),
@@ -242,8 +245,10 @@ def delete(name: str, *, force: bool = False, recursive: bool = False, database:
                 component_rows.remove(connection, part.id)
         if is_current:
             entries.save(connection, LOCAL)
+        secrets, warnings = keys.forget(connection, free) if recursive else ([], [])
     new_current = LOCAL if is_current else None
-    return Deleted(entry, new_current, free, ()) if recursive else Deleted(entry, new_current, (), free)
+    gone, kept = (free, ()) if recursive else ((), free)
+    return Deleted(entry, new_current, gone, kept, tuple(secrets), tuple(warnings))
 
 
 def _store(

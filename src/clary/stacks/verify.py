@@ -1,8 +1,8 @@
 """Whether the places that a stack names exist: its bucket and its roles.
 
-``clary stack create``, the first submit and ``clary doctor`` ask by these functions. Each has three outcomes: what was
-seen, ``Unseen`` with the reason where it could not be looked at, or an error that says what is wrong. What the caller
-may not look at is no refusal: the rights to submit jobs need not include these reads.
+``clary.doctor`` asks by these functions, and through it ``clary stack create`` and the first submit. Each has three
+outcomes: what was seen, ``Unseen`` with the reason where it could not be looked at, or an error that says what is
+wrong. What the caller may not look at is no refusal: the rights to submit jobs need not include these reads.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, NotFoundError
-from clary.stacks.access import open_aws
 from clary.stacks.forms import bucket_of
-from clary.stacks.model import LOCAL, Stack
 
 if TYPE_CHECKING:
     from clary.sagemaker.session import Aws
+    from clary.stacks.model import Stack
 
 SAGEMAKER_SERVICE = "sagemaker.amazonaws.com"
 """The service principal that assumes the execution role."""
@@ -35,19 +34,6 @@ class Unseen:
     """One sentence for people."""
     permission: str | None = None
     """The IAM action that is missing, if that is why."""
-
-
-def verify(stack: Stack) -> list[str]:
-    """Look at the bucket and the role of a stack; return warnings.
-
-    Raises what ``look_at_bucket`` and ``look_at_role`` raise, and the errors of ``clary.sagemaker`` when AWS cannot be
-    asked at all.
-    """
-    if stack.type == LOCAL:
-        return []
-    aws = open_aws(stack)
-    seen = (look_at_bucket(aws, stack), look_at_role(aws, stack.execution_role or ""))
-    return [each.reason for each in seen if isinstance(each, Unseen)]
 
 
 def look_at_bucket(aws: Aws, stack: Stack) -> str | Unseen:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clary.agent.verified import verify_once
+from clary.agent.verified import verify, verify_once
 from clary.doctor.service import quick
 from clary.errors import AwsError, ConfigError, NotFoundError
 from clary.stacks.model import local_stack
-from clary.stacks.verify import verify
 from integration.doctor.conftest import Bending, simulated
 
 if TYPE_CHECKING:
@@ -71,6 +70,18 @@ def test_a_stack_is_looked_at_once_and_again_when_it_changes(stack: Stack, make_
         asked.clear()
         verify_once(dataclasses.replace(through, artifact_store=through.artifact_store + "/other"))
         assert asked
+
+
+def test_what_was_looked_at_when_the_stack_was_made_is_not_looked_at_again(stack: Stack) -> None:
+    asked: list[bytes] = []
+    with Bending(stack.endpoint_url or "", instead=lambda body: asked.append(body)) as proxy:
+        through = dataclasses.replace(stack, endpoint_url=proxy.endpoint)
+        assert verify(through) == []
+        looks = len(asked)
+        assert verify(through) == []
+        assert len(asked) == 2 * looks > 0  # whoever asks for a look gets one
+        assert verify_once(through) == []
+        assert len(asked) == 2 * looks
 
 
 def test_what_was_refused_is_looked_at_again(stack: Stack) -> None:

@@ -11,6 +11,7 @@ import yaml
 import clary
 from clary import config
 from clary.errors import ClaryError
+from clary.secrets.local import LocalSecrets
 from clary.stacks import changes, describe, export, parts, service
 from clary.stacks.draft import parse_extra, read_file, wish
 
@@ -218,6 +219,14 @@ def test_keys_that_are_written_out_go_into_the_encrypted_store(machine: Path) ->
     kept = b"".join(file.read_bytes() for file in (machine / "home").rglob("*") if file.is_file())
     assert b"wJalrXUtnFEMIsecret" not in kept
     assert "wJalrXUtnFEMIsecret" not in export.to_yaml(service.find("demo"))
+    changes.rename("demo", "other")
+    assert LocalSecrets().exists("stack-demo")
+    service.delete("other", force=True)
+    assert LocalSecrets().exists("stack-demo")  # its components are left
+    service.create(wish("third", PLAIN).draft)
+    changes.update("third", chosen={"orchestrator": "other"})
+    service.delete("third", force=True, recursive=True)
+    assert LocalSecrets().entries() == []
 
 
 def test_options_given_twice_must_agree() -> None:

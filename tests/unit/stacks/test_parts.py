@@ -15,7 +15,7 @@ import pytest
 from clary import config
 from clary.control import stacks as rows
 from clary.control.database import local
-from clary.errors import ClaryError
+from clary.errors import ClaryError, ConfigError
 from clary.secrets.local import LocalSecrets
 from clary.stacks import changes, entries, parts, service
 from clary.stacks.draft import Draft
@@ -211,6 +211,43 @@ def test_keys_of_one_component_never_replace_those_of_another() -> None:
     assert secret_of("orchestrator", "same") == "THIRD"
 
 
+def test_keys_go_with_the_last_component_that_refers_to_them() -> None:
+    store(credentials="aws-access-keys:AKIA:FIRST")
+    parts.copy("artifact_store", "keep", "twin")
+    parts.rename("artifact_store", "keep", "moved")
+    assert parts.delete("artifact_store", "moved").secrets == ()
+    assert LocalSecrets().exists("stack-keep")
+    parts.update("artifact_store", "twin", {"path": "s3://team-bucket/elsewhere"})
+    assert parts.delete("artifact_store", "twin").secrets == ("stack-keep",)
+    assert LocalSecrets().entries() == []
+
+
+def test_keys_go_when_others_take_their_place() -> None:
+    store(credentials="aws-access-keys:AKIA:FIRST")
+    parts.update("artifact_store", "keep", {"credentials": "aws-profile:team"})
+    assert LocalSecrets().entries() == []
+    assert parts.find("artifact_store", "keep").component.keys is None
+
+
+def test_a_secret_of_somebody_s_own_is_neither_replaced_nor_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"aws_access_key_id": "AKIA", "aws_secret_access_key": "MINE"}
+    LocalSecrets().edit("stack-keep", lambda _: mine)
+    kept = store(credentials="aws-access-keys:AKIA:FIRST").component
+    assert kept.keys != "stack-keep"
+    runner(credentials="aws-secret:stack-keep")
+    assert parts.delete("orchestrator", "run").secrets == ()
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalSecrets, "delete", _locked)
+        deleted = parts.delete("artifact_store", "keep")
+    assert deleted.secrets == ()
+    assert len(deleted.warnings) == 1
+    assert LocalSecrets().read("stack-keep") == mine
+
+
+def _locked(*_: object, **__: object) -> None:
+    raise ConfigError("secret.no_key", "The key is not here.", next_step="Put it back.")
+
+
 def test_a_component_of_a_stack_is_listed_with_it() -> None:
     draft = Draft(
         "whole",
@@ -249,7 +286,7 @@ def test_five_hundred_components_are_quick() -> None:
 
 RACER = """
 import sys, json
-from clary.errors import ClaryError
+from clary.errors import ClaryError, ConfigError
 from clary.stacks import parts
 sys.stdin.readline()
 try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def create(name: str, options: Mapping[str, Any], *, activate: bool, verify: bool) -> Stack:
     """Make a stack; ``options`` have the keys of a stack file. Raises as ``service.create``."""
     wished = wish(name, options)
-    from clary.stacks.verify import verify as look
+    from clary.agent.verified import verify as look
 
     place = _place() if wished.draft.type == SANDBOX else None
     return service.create(wished.draft, activate=activate, verify=look if verify else None, place=place).entry.stack

@@ -6,42 +6,19 @@ import click
 
 from clary.cli.commands import Command
 from clary.cli.component_kind import current_kind
+from clary.cli.other_kinds import no_such_kind
 from clary.errors import UsageError
-from clary.stacks.flavors import GROUP, KINDS, title_of, with_article
+from clary.stacks.flavors import GROUP, with_article
 
 ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 """Whatever was typed behind such a command, the answer is the same."""
-
-_IN_CODE = "Use it from the flow's own code; what it needs goes into the flow's image, its keys into `clary secrets`."
-OTHER_KINDS = {
-    "alerter": "Call what should be told from the flow, as a checkpoint: it is told once however often a run goes on.",
-    "annotator": _IN_CODE,
-    "data-validator": _IN_CODE,
-    "deployer": "Clary runs flows; to serve a model, call SageMaker's API from the last checkpoint.",
-    "experiment-tracker": f"{_IN_CODE} What a flow `save`s is kept with the run and shown by `clary runs show`.",
-    "feature-store": _IN_CODE,
-    "log-store": "Logs are in CloudWatch and in the run: clary runs logs RUN.",
-    "model-deployer": "Clary runs flows; to serve a model, call SageMaker's API from the last checkpoint.",
-    "model-registry": _IN_CODE,
-    "service-connector": "Name the credentials in the orchestrator: clary orchestrator update NAME "
-    "--credentials=aws-profile:PROFILE.",
-    "step-operator": "Every run is a SageMaker job of its own: choose its machine by @flow(settings=…) or by the "
-    "options of the orchestrator.",
-}
-"""Kinds of components in ZenML's stacks that a stack of Clary does not have, and what to do instead."""
 
 
 @click.command("elsewhere", cls=Command, context_settings=ANYTHING)
 @click.pass_context
 def other_kind(ctx: click.Context) -> None:
     """Not here: a stack of Clary has no component of this kind."""
-    name = str(ctx.info_name)
-    raise UsageError(
-        "stack.no_such_component",
-        f"A stack of Clary has no {title_of(name.replace('-', '_'))}; it has: "
-        f"{', '.join(one.command for one in KINDS.values())}.",
-        next_step=OTHER_KINDS[name],
-    )
+    raise no_such_kind(str(ctx.info_name))
 
 
 @click.command("integration", cls=Command, context_settings=ANYTHING)
@@ -98,11 +75,37 @@ def flavor_delete() -> None:
     )
 
 
-def _refuse_connectors() -> None:
-    command = current_kind().command
-    whose = command if command in ("orchestrator", "artifact-store") else "orchestrator"
+@click.command("connect", cls=Command, context_settings=ANYTHING)
+def stack_connect() -> None:
+    """Not here: credentials are part of the stack."""
+    _refuse_connectors("stack")
+
+
+@click.command("deploy", cls=Command, context_settings=ANYTHING)
+def stack_deploy() -> None:
+    """Not here: see `clary bootstrap`."""
+    raise UsageError(
+        "stack.no_deploy",
+        "`clary bootstrap` makes what a stack stands on, as a CloudFormation stack that you see first.",
+        next_step="Run `clary bootstrap --region REGION`, then with --apply; it ends with the `stack create` command.",
+    )
+
+
+@click.command("register-secrets", cls=Command, context_settings=ANYTHING)
+def stack_register_secrets() -> None:
+    """Not here: see `clary secrets`."""
+    raise UsageError(
+        "stack.no_secret_registration",
+        "A stack holds no secrets: it refers to them by name, as {{secrets.NAME.KEY}}.",
+        next_step="Run `clary secrets set NAME --KEY=VALUE`.",
+    )
+
+
+def _refuse_connectors(command: str | None = None) -> None:
+    command = command or current_kind().command
+    whose = command if command in ("stack", "orchestrator", "artifact-store") else "orchestrator"
     raise UsageError(
         "stack.no_connectors",
-        "Clary has no service connectors: the source of its credentials is an option of a component.",
+        "Clary has no service connectors: a stack names the source of its credentials itself, as an option.",
         next_step=f"Run `clary {whose} update NAME --credentials=aws-profile:PROFILE`: they hold for the whole stack.",
     )
