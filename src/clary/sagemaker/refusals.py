@@ -26,7 +26,7 @@ from clary.errors import (
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-NOT_AUTHORIZED = re.compile(
+_NOT_AUTHORIZED = re.compile(
     r"(?:User: )?(?P<principal>arn:\S+) is not authorized to perform: (?P<action>[\w-]+:\w+)"
     r"(?: on resource: (?:\"(?P<quoted>[^\"]+)\"|(?P<bare>\S+)))?"
 )
@@ -78,6 +78,24 @@ class Refusal:
             "service_text": self.text,
             "request_id": self.request_id,
         }
+
+
+@dataclass(frozen=True)
+class Denial:
+    """Who may not do what, and on what, as IAM words it."""
+
+    principal: str
+    action: str
+    resource: str | None
+
+
+def not_authorized(text: str) -> Denial | None:
+    """Return what a refusal for want of rights names; None for any other text."""
+    found = _NOT_AUTHORIZED.search(text)
+    if found is None:
+        return None
+    resource = found["quoted"] or (found["bare"] or "").rstrip(".,")
+    return Denial(found["principal"], found["action"], resource or None)
 
 
 @dataclass(frozen=True)
@@ -217,23 +235,22 @@ def _by_text(refusal: Refusal) -> _Said:
 
 
 def _denied(refusal: Refusal) -> ClaryError:
-    named = NOT_AUTHORIZED.search(refusal.text)
-    action = named["action"] if named else refusal.action
+    named = not_authorized(refusal.text)
+    action = named.action if named else refusal.action
     # S3 puts the resource in quotes, for a key may hold spaces.
-    bare = (named["bare"] or "").rstrip(".,") if named else ""
-    resource = (named["quoted"] if named else None) or bare or refusal.resource or "*"
+    resource = (named.resource if named else None) or refusal.resource or "*"
     statement = {"Effect": "Allow", "Action": action, "Resource": resource}
     denial = _EXPLICIT_DENY.search(refusal.text)
     if denial:
         policy = f"{denial['policy']} policy" if denial["policy"] else "policy"
         next_step = f"A {policy} denies {action} explicitly: ask whoever keeps it; an allowance elsewhere cannot help."
     else:
-        whose = named["principal"] if named else "the identity in use, which `aws sts get-caller-identity` names"
+        whose = named.principal if named else "the identity in use, which `aws sts get-caller-identity` names"
         grant = f'{{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}}'
         next_step = f"Add {grant} to a policy of {whose}."
     return PermissionDeniedError(
         "aws.access_denied",
-        f"{named['principal'] if named else 'The identity in use'} is not allowed {action} on {resource}.",
+        f"{named.principal if named else 'The identity in use'} is not allowed {action} on {resource}.",
         next_step=next_step,
         details=refusal.details | {"statement": statement},
     )

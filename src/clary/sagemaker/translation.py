@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from clary.errors import AwsError, ClaryError, ConfigError, PermissionDeniedError, Retry, ValidationError
-from clary.sagemaker.refusals import NOT_AUTHORIZED, Refusal, told
+from clary.sagemaker.refusals import Refusal, not_authorized, told
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -246,9 +246,9 @@ def role_refused(
     refusal = Refusal.of(exc, "sts:AssumeRole", role)
     if refusal.code != "AccessDenied":
         return told(refusal)
-    named = NOT_AUTHORIZED.search(refusal.text)
-    caller = caller or (named["principal"] if named else None)
-    role = role or ((named["resource"] or "").rstrip(".,") if named else "") or "of the profile"
+    named = not_authorized(refusal.text)
+    caller = caller or (named.principal if named else None)
+    role = role or (named.resource if named else None) or "of the profile"
     statement: dict[str, Any] = {
         "Effect": "Allow",
         "Principal": {"AWS": _principal(caller)},
