@@ -90,7 +90,7 @@ class S3Store:
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None when there is none."""
-        found = self._fetch("GetObject", key, lambda: self._size(key))  # HEAD asks for the same right
+        found = self._fetch("HeadObject", key, lambda: self._size(key))
         return None if found is _ABSENT else found
 
     def put(self, key: str, data: bytes) -> None:
