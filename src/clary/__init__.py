@@ -11,6 +11,7 @@ from clary._version import __version__
 
 if TYPE_CHECKING:
     from clary.flows import (
+        Cache,
         Retries,
         as_completed,
         checkpoint,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
 __all__ = [
+    "Cache",
     "Retries",
     "Stack",
     "__version__",

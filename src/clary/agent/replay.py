@@ -1,8 +1,8 @@
 """A new run that begins with a copy of another's record, up to one call, and goes its own way from there.
 
 Copied is what the other run's flow has been given up to then: results of calls, readings of clock and chance, named
-values, facts, answers. Values are not copied but shared, by their address; so a replay runs on the stack of the run that
-it replays. The run exists once its last entry is written: a crash before that leaves nothing that anybody finds.
+values, facts, answers. Values are not copied but shared, by their address; so a replay runs on the stack of the run
+that it replays. The run exists once its last entry is written: a crash before that leaves nothing that anybody finds.
 """
 
 from __future__ import annotations
@@ -298,9 +298,8 @@ def _checked(source: Source, cut: str, changes: Changes) -> dict[str, Mapping[st
 
 
 def _check_form(name: str, given: Any) -> None:
-    if isinstance(given, Mapping) and len(given) == 1 and set(given) <= {"input", "output"}:
-        if "output" in given or isinstance(given["input"], Mapping):
-            return
+    if isinstance(given, Mapping) and (set(given) == {"output"} or _gives_inputs(given)):
+        return
     form = {name: {"input": {"PARAMETER": "VALUE"}}}, {name: {"output": "VALUE"}}
     raise UsageError(
         "replay.bad_override",
@@ -308,6 +307,10 @@ def _check_form(name: str, given: Any) -> None:
         next_step=f"Write {json.dumps(form[0])} or {json.dumps(form[1])}.",
         field=name,
     )
+
+
+def _gives_inputs(given: Mapping[str, Any]) -> bool:
+    return set(given) == {"input"} and isinstance(given["input"], Mapping) and bool(given["input"])
 
 
 def _no_such_input(name: str, parameter: str, known: Iterable[str]) -> UsageError:

@@ -1,5 +1,6 @@
 """What users write: flows and checkpoints. Runs inside the job: standard library only."""
 
+from clary.engine.caching import Cache
 from clary.engine.futures import CallFuture, CallFutures, as_completed
 from clary.engine.retry import Retries
 from clary.flows.checkpoint import Checkpoint, checkpoint
@@ -9,6 +10,7 @@ from clary.flows.stacks import configure, create_stack, current_stack, delete_st
 from clary.flows.waiting import sleep, sleep_async, wait, wait_async
 
 __all__ = [
+    "Cache",
     "CallFuture",
     "CallFutures",
     "Checkpoint",

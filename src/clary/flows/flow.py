@@ -14,7 +14,7 @@ from clary.errors import UsageError, nearest
 from clary.flows.declared import check_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,6 +85,44 @@ class Flow(Generic[P, R]):
         On the stack ``local`` the run is over when this returns.
         """
         return self._start(self._bound(args, kwargs), stack=self.call.stack)
+
+    def replay(
+        self,
+        run: str,
+        at: str,
+        *,
+        flow_overrides: Mapping[str, Any] | None = None,
+        checkpoint_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        invocation_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        skip: Iterable[str] = (),
+        tag: str | None = None,
+        on_change: str | None = None,
+    ) -> RunHandle[R]:
+        """Start a new run that begins with a copy of the record of ``run``, up to the call ``at``; the rest runs.
+
+        Args:
+            run: id of a run of this flow, or the beginning of one.
+            at: path of the call, such as ``train#2``, or ``train`` where there is but one call of it.
+            flow_overrides: inputs of the flow that are to be others. Copied calls whose inputs change with them differ.
+            checkpoint_overrides: for all calls of a checkpoint from the cut on: ``{"train": {"input": {"rate": 0.1}}}``,
+                or ``{"score": {"output": 0.9}}``, whose body then does not run.
+            invocation_overrides: the same for one call, by its path.
+            skip: checkpoint names or paths from the cut on that keep the other run's result all the same.
+            tag: a word for people.
+            on_change: a copied call that is another now: ``error`` (the default), ``rerun`` it, or ``accept`` its result.
+
+        Raises NotFoundError ``run.not_found``, ``replay.no_such_call``; UsageError ``replay.ambiguous_call``,
+        ``replay.before_cut``, ``replay.bad_override``, ``replay.no_such_input``, ``flow.unknown_input``; ConflictError
+        ``replay.not_recorded_yet``, ``replay.no_result``.
+        """
+        service = importlib.import_module(_SERVICE)
+        stack, identifier = service.find_run(run)
+        changes = service.Changes(
+            flow_overrides or {}, checkpoint_overrides or {}, invocation_overrides or {}, tuple(skip)
+        )
+        target = service.target_of(self)
+        view = service.replay(stack, identifier, at, changes, tag=tag, on_change=on_change, flow=target)
+        return RunHandle(view.id, stack, service)
 
     def on(self, stack: str) -> Flow[P, R]:
         """Return this flow with another stack: ``digits.on("gpu").run(models=8)``."""
