@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary import config
-from clary.agent import configuration, secrets
+from clary.agent import configuration, isolated, secrets
 from clary.agent.specs import VERSION, named
 from clary.agent.targets import check_name
 from clary.code import snapshot
 from clary.errors import ConfigError, UsageError
 from clary.runtime import tree
-from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer
+from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer, renumbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -68,6 +68,8 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
     code = snapshot.take(_project_root(target), config.home() / "code")
     runtime = tree.build(tree.Target(python=python), config.home())
     spec = _spec(place, target, code, runtime, python, wanted) | effective.frozen(resolved.origins)
+    if place.stack.scheduler_role:
+        spec["waking"] = waking_of(place)
     if referring:
         spec["environment"] |= referring
         spec["secrets"] = secrets_at
@@ -83,7 +85,10 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
         environment=pointer(place, run, attempt),
     )
     request = requests.training_request(job, wanted, running)
-    notes = _notes(resolved, settings_requests.check(request, wanted, running))
+    apart = isolated.planned(place, target, effective.settings_layers, running, wanted.max_runtime_in_seconds)
+    spec |= apart.spec
+    notes = _notes(resolved, settings_requests.check(request, wanted, running)) + apart.warnings
+    referring = {**referring, **apart.referring}
     return Plan(spec, named(spec), job, request, code, runtime, notes, referring)
 
 
@@ -102,8 +107,19 @@ def again(previous: Record, flow: str, run: str, attempt: int) -> tuple[str, Rec
     from clary.sagemaker import requests
 
     job = requests.job_name(flow, run, attempt)
-    environment = {**previous["Environment"], ATTEMPT_VARIABLE: str(attempt)}
-    return job, {**previous, "TrainingJobName": job, "Environment": environment}
+    return job, renumbered(previous, job, attempt)
+
+
+def waking_of(place: Place) -> Record:
+    """Return what the spec says of how a suspended run is woken: by whose rights, in which group, asked for where."""
+    from clary.sagemaker.statements import SCHEDULE_GROUP
+
+    return {
+        "role": place.stack.scheduler_role,
+        "group": SCHEDULE_GROUP,
+        "region": place.aws.region,
+        "endpoint": place.aws.named_endpoint("scheduler") or place.aws.resolved_endpoint("scheduler"),
+    }
 
 
 def pointer(place: Place, run: str, attempt: int) -> dict[str, str]:

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,18 @@ class Service:
     region: str
 
 
+@dataclass(frozen=True)
+class _Request:
+    """One request, before it is signed."""
+
+    operation: str
+    url: str
+    body: bytes
+    headers: dict[str, str]
+    resource: str
+    method: str = "POST"
+
+
 def call(service: Service, operation: str, arguments: dict[str, Any], *, resource: str) -> dict[str, Any]:
     """Call an operation and return its answer; throttling, faults of the service and of the network get one more try.
 
@@ -53,28 +66,58 @@ def call(service: Service, operation: str, arguments: dict[str, Any], *, resourc
     (``secret.throttled``), AwsError (``secret.unreachable``; ``secret.refused`` for whatever else the service says, its
     ``details`` hold the service's code and text).
     """
+    url = service.endpoint if urlsplit(service.endpoint).path else f"{service.endpoint}/"
+    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"{service.target}.{operation}"}
+    return _twice(service, _Request(operation, url, json.dumps(arguments).encode(), headers, resource))
+
+
+def call_rest(
+    service: Service,
+    operation: str,
+    method: str,
+    path: str,
+    arguments: dict[str, Any] | None = None,
+    *,
+    resource: str,
+) -> dict[str, Any]:
+    """Do as ``call`` does with a service whose protocol is REST-JSON; ``path`` holds the query too."""
+    body = b"" if arguments is None else json.dumps(arguments).encode()
+    url = f"{service.endpoint.rstrip('/')}{path}"
+    return _twice(service, _Request(operation, url, body, {"Content-Type": "application/json"}, resource, method))
+
+
+def _twice(service: Service, request: _Request) -> dict[str, Any]:
     try:
-        return _once(service, operation, arguments, resource)
+        return _once(service, request)
     except AwsError as error:
         if error.retry is not Retry.LATER:
             raise
     time.sleep(random.uniform(0.5, 1) * PAUSE)
-    return _once(service, operation, arguments, resource)
+    return _once(service, request)
 
 
-def _once(service: Service, operation: str, arguments: dict[str, Any], resource: str) -> dict[str, Any]:
-    body = json.dumps(arguments).encode()
-    headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"{service.target}.{operation}"}
-    url = service.endpoint if urlsplit(service.endpoint).path else f"{service.endpoint}/"
-    signed = signed_headers(url, headers, body, find_credentials(), region=service.region, service=service.name)
-    request = urllib.request.Request(url, data=body, headers=signed, method="POST")  # noqa: S310 - from the spec
+def _once(service: Service, wanted: _Request) -> dict[str, Any]:
+    keys = find_credentials()
+    signed = signed_headers(
+        wanted.url,
+        wanted.headers,
+        wanted.body,
+        keys,
+        region=service.region,
+        service=service.name,
+        method=wanted.method,
+    )
+    request = urllib.request.Request(  # noqa: S310 - the endpoint is from the spec
+        wanted.url, data=wanted.body or None, headers=signed, method=wanted.method
+    )
     try:
         with _opener().open(request, timeout=TIMEOUT) as answer:
-            return dict(json.loads(answer.read()))
+            return dict(json.loads(answer.read() or b"{}"))
     except urllib.error.HTTPError as error:
-        raise _refusal(service, operation, resource, error.code, error.read()) from None
-    except (OSError, ValueError) as error:  # the network, TLS, or an answer that is no JSON
-        raise _unreachable(service, operation, error) from None
+        kind = str(error.headers.get("x-amzn-ErrorType") or "")
+        raise _refusal(service, wanted, error.code, kind, error.read()) from None
+    except (OSError, ValueError, HTTPException) as error:  # the network, TLS, or an answer that is no JSON
+        raise _unreachable(service, wanted.operation, error) from None
 
 
 def find_credentials() -> Credentials:
@@ -90,7 +133,7 @@ def find_credentials() -> Credentials:
     if not url or not _may_be_asked(url):
         raise PermissionDeniedError(
             "secret.no_credentials",
-            "The job has no AWS credentials to read its secrets with.",
+            "The job has no AWS credentials.",
             next_step="SageMaker gives a container those of its execution role; check that nothing in the image or "
             "the settings changes AWS_CONTAINER_CREDENTIALS_RELATIVE_URI.",
         )
@@ -136,14 +179,15 @@ def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect())
 
 
-def _refusal(service: Service, operation: str, resource: str, status: int, body: bytes) -> Exception:
+def _refusal(service: Service, wanted: _Request, status: int, kind: str, body: bytes) -> Exception:
+    resource = wanted.resource
     try:
         said = json.loads(body)
-        code = str(said.get("__type") or "").rpartition("#")[2]
+        code = str(said.get("__type") or kind.partition(":")[0]).rpartition("#")[2]
         text = str(said.get("message") or said.get("Message") or "")[:500]
     except (ValueError, AttributeError):
-        code, text = "", ""
-    action = f"{service.name}:{operation}"
+        code, text = kind.partition(":")[0], ""
+    action = f"{service.name}:{wanted.operation}"
     if code in _THROTTLED or status == 429:
         return ThrottledError(
             "secret.throttled",
@@ -156,7 +200,7 @@ def _refusal(service: Service, operation: str, resource: str, status: int, body:
             f"The job's role may not do {action} on {resource}: {text or code}",
             next_step=f"Allow {action} on {resource} in a policy of the execution role, and kms:Decrypt if a key of "
             "your own encrypts it; then resume the run.",
-            details={"action": action, "resource": resource},
+            details={"action": action, "resource": resource, "service_code": code, "service_text": text},
         )
     if status >= 500:
         return AwsError(

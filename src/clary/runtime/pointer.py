@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from clary.errors import ConfigError
@@ -10,6 +11,14 @@ from clary.objects import ObjectStore, open_store
 
 RUN_VARIABLE = "CLARY_RUN"
 ATTEMPT_VARIABLE = "CLARY_ATTEMPT"
+WOKEN_VARIABLE = "CLARY_WOKEN_AT"
+"""Set where a schedule made the job: the moment that it was made for (epoch seconds)."""
+
+
+def renumbered(request: dict[str, Any], job: str, attempt: int) -> dict[str, Any]:
+    """Return the request of a job that runs just what another one runs, as a further attempt."""
+    environment = {**request["Environment"], ATTEMPT_VARIABLE: str(attempt)}
+    return {**request, "TrainingJobName": job, "Environment": environment}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for a POST of JSON. The container may hold no SDK, and a secret is one small request.
+"""AWS Signature Version 4 for requests of JSON. The container may hold no SDK, and a secret is one small request.
 
 Source: "Create a signed AWS API request" in the IAM user guide; a property test holds it against botocore's signer.
 """
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -32,9 +32,10 @@ def signed_headers(
     *,
     region: str,
     service: str,
+    method: str = "POST",
     now: datetime | None = None,
 ) -> dict[str, str]:
-    """Return the headers of a POST to ``url`` with those that sign it. The URL has no query."""
+    """Return the headers of a request to ``url`` with those that sign it."""
     moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     whole = {**headers, "X-Amz-Date": moment}
     if credentials.token:
@@ -43,9 +44,9 @@ def signed_headers(
     names = ";".join(sorted(canonical))
     request = "\n".join(
         [
-            "POST",
+            method,
             quote(urlsplit(url).path or "/", safe="/~"),
-            "",
+            _query(url),
             *(f"{name}:{canonical[name]}" for name in sorted(canonical)),
             "",
             names,
@@ -62,6 +63,11 @@ def signed_headers(
         f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     )
     return whole
+
+
+def _query(url: str) -> str:
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return "&".join(sorted(f"{quote(name, safe='~')}={quote(value, safe='~')}" for name, value in pairs))
 
 
 def _host(url: str) -> str:

@@ -37,6 +37,7 @@ from clary.sandbox.operations.context import JobLife, Platform
 from clary.sandbox.quotas import Quotas
 from clary.sandbox.rates import Rates
 from clary.sandbox.roster import Roster
+from clary.sandbox.schedules import Schedules
 from clary.sandbox.server import Front, bind
 from clary.sandbox.services import SandboxServices
 from clary.sandbox.store import SqliteJobStore
@@ -182,7 +183,8 @@ class _Running:
             facts=state,
             started=self._started,
         )
-        front = Front(platform, self._rates, admin, guard)
+        schedules = Schedules(self._data, self._gateway, self._clock)
+        front = Front(platform, self._rates, admin, guard, schedules)
         server = HttpServer(front, self._listener, self._data / SANDBOX_SOCKET)
         pump = EventPump(self._store, self._gateway, self._faults)
         signal.signal(signal.SIGTERM, _leave)
@@ -191,11 +193,13 @@ class _Running:
             for job in self._store.unfinished():
                 life.adopt(job)
             pump.start()
+            schedules.start(front.respond)
             write_whole(self._data / STATE, json.dumps(state))
             ready(state)
             server.run()
         finally:
             (self._data / STATE).unlink(missing_ok=True)
+            schedules.close()
             life.close()
             pump.close()
             self._store.close()

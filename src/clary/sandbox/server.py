@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clary.sandbox.admin import Admin
     from clary.sandbox.iam.guard import Guard
     from clary.sandbox.rates import Rates
+    from clary.sandbox.schedules import Schedules
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
@@ -48,14 +49,17 @@ class Front:
     admin: Admin
     guard: Guard | None = None
     """Weighs every request, while IAM policies are enforced."""
+    schedules: Schedules | None = None
+    """Answers for EventBridge Scheduler."""
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one HTTP request, as WSGI asks for."""
-        response = self._respond(environ)
+        response = self.respond(environ)
         start_response(f"{response.status} {responses.get(response.status, '')}", response.headers)
         return response.body
 
-    def _respond(self, environ: Environ) -> Response:
+    def respond(self, environ: Environ) -> Response:
+        """Return the answer to one HTTP request."""
         refusal = foreign(environ)
         if refusal:
             return json_response({"__type": "AccessDeniedException", "message": refusal}, status=403)
@@ -98,7 +102,12 @@ class Front:
             from clary.sandbox.iam.simulate import simulate
 
             return simulate(request, self.platform.gateway)
-        return self.platform.gateway.handle(request)
+        if self.schedules is not None and request.service == "scheduler":
+            return self.schedules.handle(request)
+        response = self.platform.gateway.handle(request)
+        if self.schedules is not None and request.service == "cloudformation":
+            self.schedules.sync()
+        return response
 
     @staticmethod
     def _document(request: Request) -> Any:
@@ -146,7 +155,8 @@ def throttled(request: Request) -> ApiError:
     """Return the throttling error of the service that a request is for."""
     if request.service == "s3":
         return ApiError("SlowDown", "Please reduce your request rate.", status=503)
-    return ApiError("ThrottlingException" if request.target else "Throttling", "Rate exceeded")
+    json_protocol = request.target or request.service == "scheduler"
+    return ApiError("ThrottlingException" if json_protocol else "Throttling", "Rate exceeded")
 
 
 def _job_name(document: Any) -> str:

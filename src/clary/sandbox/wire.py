@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Environ = dict[str, Any]
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/(\d{8})/([a-z0-9-]+)/([a-zA-Z0-9.-]+)/aws4_request")
+_SCHEDULE = {"POST": "CreateSchedule", "PUT": "UpdateSchedule", "GET": "GetSchedule", "DELETE": "DeleteSchedule"}
 _JSON_VERSIONS = {"AmazonSQS": "1.0", "AmazonSSM": "1.1"}
 
 
@@ -54,6 +55,8 @@ class Request:
             return self.target.split(".", 1)[1]
         if self.action:
             return self.action
+        if self.service == "scheduler" and self.path.startswith("/schedules/") and self.method in _SCHEDULE:
+            return _SCHEDULE[self.method]
         return s3_operation(self) if self.service == "s3" else f"{self.method} {self.path}"
 
     @property

@@ -50,12 +50,6 @@ class MotoFacts:
         found = self._entity("role", role, account)
         return str(found.permissions_boundary_arn or "") if found is not None else ""
 
-    def trust_policy(self, role: str) -> str | None:
-        """Return the trust policy of a role, by the role's ARN; None when there is no such role."""
-        parts = role.split(":", 5)
-        found = self._entity("role", parts[5].rpartition("/")[2], parts[4]) if len(parts) == 6 else None
-        return str(found.assume_role_policy_document) if found is not None and found.arn == role else None
-
     @staticmethod
     def _entity(kind: str, name: str, account: str) -> Any | None:
         from moto.iam.models import iam_backends

@@ -11,7 +11,7 @@ from clary.sandbox.iam import words
 from clary.sandbox.iam.call import Call, read_call
 from clary.sandbox.iam.deletions import Deletions
 from clary.sandbox.iam.evaluate import Decision, decide
-from clary.sandbox.iam.platform import check_creation, check_schedule
+from clary.sandbox.iam.platform import check_creation
 from clary.sandbox.iam.policy import Access
 from clary.sandbox.iam.sessions import Session
 from clary.sandbox.iam.table import needs_of
@@ -56,8 +56,6 @@ class Guard:
             self._check(request, principal, call)
             if call.service == "cloudformation":
                 self._check_stack(request, principal, call)
-            elif call.service == "scheduler":
-                check_schedule(self.facts, call)
             elif call.service == "sagemaker" and call.operation.startswith("Create"):
                 check_creation(self, call)
         return produce()

@@ -16,8 +16,6 @@ from clary.sandbox.iam.table.common import KEY
 from clary.sandbox.iam.table.ecr import REPOSITORY
 from clary.sandbox.iam.table.logs import STREAM
 from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
-from clary.sandbox.iam.table.scheduler import GROUP
-from clary.sandbox.iam.trust import trusts
 from clary.sandbox.model import Job, JobKind
 from clary.sandbox.wire import ApiError
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from clary.sandbox.iam.facts import MotoFacts
     from clary.sandbox.iam.guard import Guard
     from clary.sandbox.model import ObjectAccess
 
@@ -138,20 +135,6 @@ def check_creation(guard: Guard, call: Call) -> None:
         lack = rights.cannot_use_key("kms:CreateGrant", volume, "sagemaker", kms_GrantIsForAWSResource="true")
     if lack is not None:
         raise ApiError("ValidationException", f"The execution role lacks a permission: {lack}")
-
-
-def check_schedule(facts: MotoFacts, call: Call) -> None:
-    """Refuse a schedule whose role does not let EventBridge Scheduler assume it, as its creation does."""
-    role = call.text("Target.RoleArn")
-    if call.operation not in ("CreateSchedule", "UpdateSchedule") or not role:
-        return
-    trust = facts.trust_policy(role)
-    source = GROUP.arn(call, call.text("GroupName") or "default")
-    if trust is None or not trusts(trust, "scheduler.amazonaws.com", role, source_arn=source):
-        raise ApiError(
-            "ValidationException",
-            "The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
-        )
 
 
 def _input_uris(call: Call) -> list[str]:
