@@ -115,6 +115,7 @@ def _execution(scope: Scope) -> list[Statement]:
         say.write_job_logs(scope),
         say.publish_metrics(),
         *say.read_secrets(scope),
+        *say.keep_schedules(scope),
         *say.use_keys(scope),
         *say.join_vpc(scope),
         *say.reach_private_registry(scope),
