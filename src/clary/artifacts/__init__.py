@@ -1,5 +1,7 @@
-"""Values to bytes and back. Runs inside the job; NumPy is used where the user has imported it."""
+"""Values to bytes and back. Runs inside the job; libraries are used where the user has imported them."""
 
-from clary.artifacts.values import INLINE_LIMIT, Encoded, decode, digest, encode, preview
+from clary.artifacts.paths import only_names
+from clary.artifacts.storing import progress_to
+from clary.artifacts.values import INLINE_LIMIT, Encoded, decode, digest, encode, preview, shown
 
-__all__ = ["INLINE_LIMIT", "Encoded", "decode", "digest", "encode", "preview"]
+__all__ = ["INLINE_LIMIT", "Encoded", "decode", "digest", "encode", "only_names", "preview", "progress_to", "shown"]

@@ -20,17 +20,23 @@ import struct
 import sys
 import uuid
 import zoneinfo
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from clary.artifacts import names
+from clary.artifacts import models, names, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LARGE = 1 << 64
 """Integers from here on are written in base 16: Python refuses to read very long ones in base 10."""
+LONG = 1 << 20
+"""Bytes or characters from which on a text is no plain data: it is kept as it is, in an object of its own."""
 _COMPARABLE_SCALARS = frozenset("biufcmMSU")
 """Kinds of NumPy scalars that have a plain form: numbers, times, texts."""
+
+
+_parts: ContextVar[list[Any]] = ContextVar("clary_parts")
 
 
 class NotPlain(Exception):  # noqa: N818 - a signal between codecs that never leaves this room
@@ -42,7 +48,7 @@ _in_order = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 def names_classes(text: str) -> bool:
     """Tell whether a plain form, as JSON, may name classes: reading it back then imports their modules."""
-    return '"~' in text and any(f'"{tag}"' in text for tag in ("~enum", "~flag", "~named", "~dataclass"))
+    return '"~' in text and any(f'"{tag}"' in text for tag in ("~enum", "~flag", "~named", "~dataclass", "~model"))
 
 
 def canonical(plain: Any) -> bytes:
@@ -54,7 +60,7 @@ def to_plain(value: Any) -> Any:
     """Return the JSON form of the value; raises NotPlain."""
     kind = type(value)
     if kind is str:
-        return value if value.isascii() else _from_text(value)
+        return value if len(value) <= LONG and value.isascii() else _from_text(value)
     if kind is int:
         return value if -_LARGE < value < _LARGE else {"~int": hex(value)}
     if kind is bool or value is None:
@@ -71,13 +77,30 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return _from_enum(value)
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return {"~named": [_class_name(value), [to_plain(item) for item in value]]}
+        return {"~named": [class_name(value), [to_plain(item) for item in value]]}
     if dataclasses.is_dataclass(value):
         return _from_dataclass(value)
+    return _from_library(value)
+
+
+def _from_library(value: Any) -> Any:
+    """Return the form of a scalar of NumPy's or a model of pydantic's."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):
         return _from_numpy(value, numpy)
-    raise NotPlain(kind.__qualname__)
+    model = models.parts_of(value)
+    if model is not None:
+        return {"~model": [model[0], to_plain(model[1])]}
+    raise NotPlain(type(value).__qualname__)
+
+
+def from_plain_with(plain: Any, parts: list[Any]) -> Any:
+    """Return the value whose ``{"~part": number}`` stand for these."""
+    token = _parts.set(parts)
+    try:
+        return from_plain(plain)
+    finally:
+        _parts.reset(token)
 
 
 def from_plain(plain: Any) -> Any:
@@ -111,6 +134,8 @@ def _is_text(value: str) -> bool:
 
 
 def _from_text(value: str) -> Any:
+    if len(value) > LONG:
+        raise NotPlain("a long text")
     return value if _is_text(value) else {"~str": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode()}
 
 
@@ -141,13 +166,13 @@ def _part_of(part: str) -> float:
 def _from_enum(value: enum.Enum) -> Any:
     kind = type(value)
     if value.name in kind.__members__:
-        return {"~enum": [_class_name(value), value.name]}
+        return {"~enum": [class_name(value), value.name]}
     if isinstance(value, enum.Flag) and type(value.value) is int:  # several members at once, or none
-        return {"~flag": [_class_name(value), value.value]}
+        return {"~flag": [class_name(value), value.value]}
     raise NotPlain(kind.__qualname__)
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """Return the name of the value's class; NotPlain where the name would not lead back to an equal value."""
     kind = type(value)
     name = names.name_of(kind)
@@ -185,7 +210,7 @@ def _reduces_itself(kind: type) -> bool:
 
 
 def _from_dataclass(value: Any) -> Any:
-    name = _class_name(value)
+    name = class_name(value)
     declared = {
         field.name: getattr(value, field.name) for field in dataclasses.fields(value) if hasattr(value, field.name)
     }
@@ -279,7 +304,22 @@ def _text(tag: str) -> Callable[[Any], Any]:
 
 
 def _bytes(tag: str) -> Callable[[Any], Any]:
-    return lambda value: {tag: base64.b64encode(value).decode()}
+    def write(value: Any) -> Any:
+        if len(value) > LONG:
+            raise NotPlain("long bytes")
+        return {tag: base64.b64encode(value).decode()}
+
+    return write
+
+
+def _from_path(value: pathlib.Path) -> Any:
+    if paths.has_content(value):
+        raise NotPlain("a path with its content")
+    return {"~path": _from_text(str(value))}
+
+
+def _to_model(content: Any) -> Any:
+    return models.make(names.find_class(content[0]), from_plain(content[1]))
 
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {
@@ -297,7 +337,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     decimal.Decimal: _text("~decimal"),
     fractions.Fraction: _text("~fraction"),
     uuid.UUID: _text("~uuid"),
-    pathlib.PosixPath: lambda value: {"~path": _from_text(str(value))},
+    pathlib.PosixPath: _from_path,
     pathlib.PurePosixPath: lambda value: {"~purepath": _from_text(str(value))},
 }
 
@@ -327,6 +367,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "~numpy": _to_numpy,
     "~named": _to_named,
     "~dataclass": _to_dataclass,
+    "~model": _to_model,
+    "~part": lambda content: _parts.get()[content],
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -37,6 +37,15 @@ class ObjectStore(Protocol):
         False is not proof that somebody else did: the reply of an earlier try may have been lost after the store, and
         S3 answers 409 when nothing at all was stored. Whoever needs to know reads the key.
         """
+
+    def put_stream(self, key: str, chunks: Callable[[], Iterable[bytes | memoryview]], size: int) -> None:
+        """Store what the chunks are together, ``size`` bytes, without holding more of it than a few of them.
+
+        ``chunks`` is called anew for every try. What it raises ends the upload, and nothing is stored.
+        """
+
+    def get_stream(self, key: str) -> Iterator[bytes | memoryview] | None:
+        """Return the object's bytes in chunks of a few megabytes, or None when there is none."""
 
     def put_file(self, key: str, path: Path) -> None:
         """Store a file, streamed."""

@@ -6,14 +6,16 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from clary.objects import Credentials
@@ -24,6 +26,12 @@ _PAGE = 1000
 """Keys of a listing that are asked for at once: as many as S3 gives (ListObjectsV2, MaxKeys)."""
 _READ_PAUSES = (0.1, 0.4, 1.6)
 """Seconds before a read is tried again. Where nothing answers at all, a person should hear of it soon."""
+_PART = 8 << 20
+"""Bytes of one part of an upload or a download."""
+_PARTS_AT_ONCE = 4
+"""Parts of one object under way at once: enough for a gigabit, and little to hold."""
+_MOST_PARTS = 9_000
+"""Of an upload; S3 takes 10,000."""
 _ABSENT: Any = object()
 """Stands for an object that is not there."""
 _NO_BUCKET = "NoSuchBucket"
@@ -90,7 +98,7 @@ class S3Store:
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None when there is none."""
-        found = self._fetch("HeadObject", key, lambda: self._size(key))
+        found = self._fetch("GetObject", key, lambda: self._size(key))  # HEAD asks for the same right
         return None if found is _ABSENT else found
 
     def put(self, key: str, data: bytes) -> None:
@@ -110,9 +118,37 @@ class S3Store:
 
         return bool(self._persist(key, attempt))
 
+    def put_stream(self, key: str, chunks: Callable[[], Iterable[bytes | memoryview]], size: int) -> None:
+        """Store what the chunks are together, in parts. What ``chunks`` raises ends the upload and is raised."""
+        part = max(_PART, -(-size // _MOST_PARTS))
+        raised: list[BaseException] = []
+
+        def watched() -> Iterator[bytes | memoryview]:
+            try:
+                yield from chunks()
+            except BaseException as error:
+                raised.append(error)  # the client would turn it into words
+                raise
+
+        def attempt() -> None:
+            try:
+                self._s3.put(key, watched(), chunk_size=part, max_concurrency=_PARTS_AT_ONCE)
+            except Exception:
+                if raised:
+                    raise raised[0] from None
+                raise
+
+        self._persist(key, attempt)
+
+    def get_stream(self, key: str) -> Iterator[bytes | memoryview] | None:
+        """Return the object's bytes in chunks, or None when there is none. Some are fetched ahead."""
+        size = self.size(key)
+        return None if size is None else self._chunks(key, size)
+
     def put_file(self, key: str, path: Path) -> None:
         """Store a file, streamed in parts."""
-        self._persist(key, lambda: self._s3.put(key, path))
+        part = max(_PART, -(-path.stat().st_size // _MOST_PARTS))
+        self._persist(key, lambda: self._s3.put(key, path, chunk_size=part, max_concurrency=_PARTS_AT_ONCE))
 
     def get_file(self, key: str, path: Path) -> bool:
         """Write the object to ``path``; False when there is none."""
@@ -148,6 +184,29 @@ class S3Store:
     def url(self, key: str) -> str:
         """Return the object's ``s3://`` URL."""
         return f"{self.root}/{key}"
+
+    def _chunks(self, key: str, size: int) -> Iterator[memoryview]:
+        """Yield an object's chunks in order; each is a request of its own, so one that breaks off costs little."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        begins = iter(range(0, size, _PART))
+        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="clary-read") as pool:
+            ahead = deque(pool.submit(self._part, key, start, size) for start in islice(begins, _PARTS_AT_ONCE))
+            try:
+                while ahead:
+                    part = ahead.popleft().result()
+                    yield part
+                    del part  # while the next is awaited, this one need not be held
+                    ahead.extend(pool.submit(self._part, key, start, size) for start in islice(begins, 1))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _part(self, key: str, start: int, size: int) -> memoryview:
+        end = min(size, start + _PART)
+        part = self._fetch("GetObject", key, lambda: self._s3.get_range(key, start=start, end=end))
+        if part is _ABSENT:
+            raise _failed("GetObject", self.url(key), "the object went away while it was read")
+        return memoryview(part)
 
     def _persist(self, key: str, attempt: Callable[[], Any]) -> Any:
         """Run a write through outages: what is not refused for good is tried again until the patience ends."""
