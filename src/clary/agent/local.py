@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import configuration, output, secrets
@@ -27,6 +28,7 @@ from clary.secrets.redaction import masked_output
 if TYPE_CHECKING:
     from types import FrameType
 
+    from clary.agent.keys import Once
     from clary.agent.place import Place
     from clary.agent.replay import Seed
     from clary.agent.targets import FlowTarget
@@ -34,24 +36,32 @@ if TYPE_CHECKING:
     from clary.journal.log import Log
     from clary.journal.records import Record
 
+_PATIENCE, _NAP = 10.0, 0.02
+"""Seconds for which another process that holds a run's lock may take to record it, and between looks."""
 _DIED = "The process that ran it has died."
 _raised: dict[str, BaseException] = {}
 """What the last run of this process raised, by run: in the same process a person gets the exception itself."""
 
 
 def start(
-    place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None, seed: Seed | None = None
+    place: Place,
+    target: FlowTarget,
+    inputs: dict[str, Any],
+    observer: Observer | None,
+    seed: Seed | None = None,
+    once: Once | None = None,
 ) -> RunView:
     """Record a new run and run it here to its end, with the variables of the settings' ``environment``.
 
-    A replay begins with its ``seed``, which has its inputs.
+    A replay begins with its ``seed``, which has its inputs. Where somebody else has just begun the run of the key in
+    ``once``, that one is returned.
 
     Raises, with nothing recorded, SerializationError for an input that cannot be kept and what the variables' secrets
     raise (``secrets.local_environment``); KeyboardInterrupt after the run was recorded as stopped.
     """
     variables = _variables(place, target)
     with secrets.local_environment(place.stack, variables):
-        return _start(place, target, inputs, variables, observer, seed)
+        return _start(place, target, inputs, variables, observer, seed, once)
 
 
 def _start(
@@ -61,10 +71,13 @@ def _start(
     variables: dict[str, str],
     observer: Observer | None,
     seed: Seed | None,
+    once: Once | None,
 ) -> RunView:
     encoded = {name: encode(value, place.store) for name, value in inputs.items()} if seed is None else seed.inputs
     origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
-    run = new_id()
+    run = new_id() if once is None else once.run
+    if once is not None and not once.claim():
+        return _begun_by_another(place, once)
     spec = store_spec(place.store, local_spec(place.stack, target, variables))
     first = [
         records.created(
@@ -75,17 +88,22 @@ def _start(
             inputs=encoded,
             by=who(),
             replay_of=origin,
+            key=None if once is None else once.key,
         ),
         records.attempt(1, job=None, request=None, spec=spec, on_change=on_change),
     ]
     lock = RunLock(place.stack.artifact_store, run)
-    lock.acquire()  # before the run is recorded: whoever finds it must not take it for dead
+    # Before the run is recorded: whoever finds it must not take it for dead.
+    if not lock.acquire() and once is not None:
+        return _begun_by_another(place, once)
     try:
         state = RunState()
         with place.log(run) as log:
             if seed is not None:
                 seed.write(log, state)
-            append(log, state, lambda _: first)
+            if not append(log, state, lambda now: first if now.status == "absent" else None):
+                assert once is not None  # else the id is new, and nobody writes here
+                return _begun_by_another(place, once)
             return _run(place, log, state, target, observer)
     finally:
         lock.release()
@@ -100,6 +118,14 @@ def resume(place: Place, run: str, target: FlowTarget, on_change: str, observer:
     variables = _variables(place, target)
     with secrets.local_environment(place.stack, variables):
         return _resume(place, run, target, variables, on_change, observer)
+
+
+def _begun_by_another(place: Place, once: Once) -> RunView:
+    """Return the run that another process has begun under the key; it may be just about to record it."""
+    deadline = time.monotonic() + _PATIENCE
+    while not once.begun() and time.monotonic() < deadline:
+        time.sleep(_NAP)
+    return replace(run_view(place.read(once.run), place.store), reused=True)
 
 
 def _variables(place: Place, target: FlowTarget) -> dict[str, str]:

@@ -53,6 +53,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         calls=tuple(call_view(record, store) for record in state.calls.values()),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
         facts=dict(state.logged),
+        key=state.key,
         waits=tuple(_wait_view(asked, state.answers.get(path)) for path, asked in state.waits.items()),
         wakes=None if state.suspension is None else state.suspension["until"],
     )

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import catalog, configuration, lifecycle, local, observe
+from clary.agent import catalog, configuration, keys, lifecycle, local, observe
 from clary.agent.place import Place, place_of
 from clary.agent.replay import Changes, prepare, refuse_retry
 from clary.agent.specs import read_spec
 from clary.agent.targets import FlowTarget, load_target, reload_target, target_of
+from clary.agent.views import SETTLED
 from clary.code.project import find_project
 from clary.errors import NotFoundError, RunFailedError, RunStoppedError, RunTimeoutError, UsageError
 from clary.flows.declared import check_named
@@ -60,21 +61,39 @@ def choose_stack(explicit: str | None = None, flow: str | None = None) -> Stack:
 def start(target: FlowTarget, inputs: Mapping[str, Any], stack: Stack, *, observer: Observer | None = None) -> RunView:
     """Start a run. A local one is over when this returns; of any other the job has been asked for.
 
+    Under a key (``flow.with_options(key=…)``) that a run of the flow was started with before, begin nothing and return
+    that run, whatever has become of it: its view is ``reused``.
+
     Raises UsageError for inputs that do not fit, SerializationError for one that cannot be kept, and whatever makes a
-    submission impossible, before anything is uploaded.
+    submission impossible, before anything is uploaded; ConflictError (``run.key_taken``) for a key with other inputs.
     """
     check_named(target.flow.name)
     bound = target.flow.bind(inputs)
     target = configuration.configured(target, stack, observer)
     place = place_of(stack)
+    key = target.flow.call.key
+    once = None if key is None else keys.Once(place, target.flow.name, key, bound)
+    if once is not None and once.begun():
+        return _found(stack, once, observer)
     if place.local:
-        return catalog.remember(local.start(place, target, bound, observer))
-    from clary.agent import submit
+        view = local.start(place, target, bound, observer, once=once)
+    else:
+        from clary.agent import submit
 
-    view = submit.start(place, target, bound, observer)
-    if target.project is not None:
-        catalog.remember_project(view.id, target.project.root)
-    return catalog.remember(view)
+        view = submit.start(place, target, bound, observer, once=once)
+        if target.project is not None and not view.reused:
+            catalog.remember_project(view.id, target.project.root)
+    return _found(stack, once, observer) if once is not None and view.reused else catalog.remember(view)
+
+
+def _found(stack: Stack, once: keys.Once, observer: Observer | None) -> RunView:
+    """Return the run that a key stands for already, as it is now."""
+    view = get_run(stack, once.run)
+    if observer is not None:
+        went_wrong = view.status in SETTLED and view.status != "completed"
+        step = f" `clary runs resume {view.id}` goes on with it." if went_wrong else ""
+        observer.note(f"The key “{once.key}” stands for run {view.id}, which is {view.status}; nothing began.{step}")
+    return replace(view, reused=True)
 
 
 def follow(stack: Stack, run_id: str, observer: Observer) -> RunView:

@@ -33,6 +33,7 @@ from clary.runtime.tree import MANIFEST
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from clary.agent.keys import Once
     from clary.agent.place import Place
     from clary.agent.replay import Seed
     from clary.agent.targets import FlowTarget
@@ -45,23 +46,31 @@ _UPLOADERS = 16
 
 
 def start(
-    place: Place, target: FlowTarget, inputs: dict[str, Any], observer: Observer | None, seed: Seed | None = None
+    place: Place,
+    target: FlowTarget,
+    inputs: dict[str, Any],
+    observer: Observer | None,
+    seed: Seed | None = None,
+    once: Once | None = None,
 ) -> RunView:
     """Record a new run and ask for its job; return when SageMaker has taken the request.
 
-    A replay begins with its ``seed``, which has its inputs.
+    A replay begins with its ``seed``, which has its inputs. Where somebody else has just begun the run of the key in
+    ``once``, that one is returned.
 
     Raises, before anything is stored: what ``plan`` raises, SerializationError for an input that cannot be kept,
     NotFoundError (``stack.bucket_not_found``, ``stack.role_not_found``). Then AwsError and its kin. A job that
     SageMaker refuses is no error here: the run is recorded as failed, with the reason.
     """
-    run = new_id()
+    run = new_id() if once is None else once.run
     with tempfile.TemporaryDirectory(prefix="clary-") as staging:
         staged = open_store(staging)
         encoded = {name: encode(value, staged) for name, value in inputs.items()} if seed is None else seed.inputs
         planned = plan(place, target, run, 1)
         _verify(place, planned, observer)
         _upload(place.store, planned, staged, observer)
+    if once is not None and not once.claim():
+        return _begun_by_another(place, once.run)
     origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     created = records.created(
         run,
@@ -71,18 +80,24 @@ def start(
         inputs=encoded,
         by=who(),
         replay_of=origin,
+        key=None if once is None else once.key,
     )
     state = RunState()
     with place.log(run) as log:
         if seed is not None:
             seed.write(log, state)
         entry = new_entry(state.seq + 1, [created, _claim(planned, 1, on_change)])
-        foreign = store(log, entry)
-        assert foreign is None  # the id is new: nobody else writes here
+        if store(log, entry) is not None:
+            assert once is not None  # else the id is new, and nobody writes here
+            return _begun_by_another(place, run)
         state.apply(entry)
         if observer is not None:
             observer.submitted(run_view(state, place.store))
         return lifecycle.send(place, log, state, observer).view
+
+
+def _begun_by_another(place: Place, run: str) -> RunView:
+    return replace(lifecycle.advance(place, run).view, reused=True)
 
 
 def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, observer: Observer | None) -> RunView:

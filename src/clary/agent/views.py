@@ -144,6 +144,10 @@ class RunView:
     attempts: tuple[AttemptView, ...] = ()
     calls: tuple[CallView, ...] = ()
     artifacts: tuple[ArtifactView, ...] = ()
+    key: str | None = None
+    """The key that it was started under."""
+    reused: bool = False
+    """Whether a start under the key found this run, and began nothing."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the flow noted about the run with ``log()``: plain data by name."""
     waits: tuple[WaitView, ...] = ()

@@ -81,14 +81,24 @@ def from_bytes(data: bytes) -> Entry:
 
 
 def created(
-    run: str, *, flow: str, stack: str, spec: Record, inputs: Record, by: str, replay_of: Record | None = None
+    run: str,
+    *,
+    flow: str,
+    stack: str,
+    spec: Record,
+    inputs: Record,
+    by: str,
+    replay_of: Record | None = None,
+    key: str | None = None,
 ) -> Record:
     """A run exists. ``spec`` says what runs (digest and place), ``inputs`` are encoded values by parameter name.
 
-    ``replay_of`` says of which run it is a replay, and how (``clary.engine.replaying``).
+    ``replay_of`` says of which run it is a replay, and how (``clary.engine.replaying``); ``key`` under which key it was
+    started.
     """
     made = {"kind": CREATED, "run": run, "flow": flow, "stack": stack, "spec": spec, "inputs": inputs, "by": by}
-    return made if replay_of is None else {**made, "replay_of": replay_of}
+    more = {"replay_of": replay_of, "key": key}
+    return made | {name: value for name, value in more.items() if value is not None}
 
 
 def attempt(

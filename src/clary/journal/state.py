@@ -54,6 +54,8 @@ class RunState:
     by: str = ""
     spec: Record = field(default_factory=dict)
     inputs: Record = field(default_factory=dict)
+    key: str | None = None
+    """Under which it was started."""
     replay_of: Record | None = None
     """Of which run it is a replay, and how; None for a run of its own."""
     status: str = "absent"
@@ -154,6 +156,7 @@ def _created(state: RunState, record: Record, entry: Entry) -> None:
     state.run, state.flow, state.stack = record["run"], record["flow"], record["stack"]
     state.spec, state.inputs, state.by = record["spec"], record["inputs"], record["by"]
     state.replay_of = record.get("replay_of")
+    state.key = record.get("key")
     state.created_at = entry["at"]
     state.status = "preparing"
 
