@@ -23,6 +23,7 @@ from clary.ids import new_id
 from clary.journal import records
 from clary.journal.state import WAITING, RunState
 from clary.journal.writer import append
+from clary.runtime.isolated.local import LocalCalls
 from clary.secrets.redaction import masked_output
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from clary.agent.replay import Seed
     from clary.agent.targets import FlowTarget
     from clary.agent.views import Observer, RunView
+    from clary.engine.execution import Execution
     from clary.journal.log import Log
     from clary.journal.records import Record
 
@@ -261,13 +263,20 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
 
     file = output.output_file(place.stack.artifact_store, state.run)
     with output.kept_output(file), masked_output(), _orderly_stop():
-        outcome = run_attempt(log, place.store, lambda _: target.flow, attempt, host=socket.gethostname(), on_call=told)
+        outcome = run_attempt(
+            log, place.store, lambda _: target.flow, attempt, host=socket.gethostname(), on_call=told, extend=_extend
+        )
     _raised.clear()
     if outcome.error is not None and outcome.status == "failed":
         _raised[state.run] = outcome.error
     if outcome.exit_code == EXIT_TRY_AGAIN and outcome.error is not None:
         raise outcome.error
     return run_view(_closed(log, state, attempt, outcome), place.store)
+
+
+def _extend(execution: Execution) -> None:
+    """Let isolated checkpoints run here too: there is no other place."""
+    execution.elsewhere = LocalCalls(execution)
 
 
 def _closed(log: Log, state: RunState, attempt: int, outcome: Outcome) -> RunState:
