@@ -148,7 +148,7 @@ def _claim_next(log: Log, state: RunState) -> Attempt | None:
         if now.status != WAITING or not now.due(time.time()) or latest is None or latest.outcome is None:
             return None  # somebody else has just done it
         assert latest.request is not None
-        number = latest.number + 1
+        number = max(now.attempts) + 1
         job, request = again(latest.request, now.flow, now.run, number)
         return [records.attempt(number, job=job, request=request, spec=latest.spec, on_change=latest.on_change)]
 
