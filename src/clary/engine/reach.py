@@ -58,7 +58,7 @@ class Reach:
 
 
 def reach_of(start: Any) -> Reach:
-    """Return what a function, or a class, reaches."""
+    """Return what a function reaches, or a class that is the project's."""
     return _Walk(start).run()
 
 
@@ -67,8 +67,8 @@ class _Walk:
 
     def __init__(self, start: Any) -> None:
         self.found = Reach()
-        self._top = str(getattr(start, "__module__", "")).partition(".")[0]
-        """The package that the walk starts in is the project's, wherever it lies."""
+        self._top = "" if isinstance(start, type) else str(getattr(start, "__module__", "")).partition(".")[0]
+        """The package that a function is in is the project's, wherever it lies; of a class that has to be seen."""
         self._seen: dict[int, Any] = {}
         """By identity; the objects are held so that no identity is given twice."""
         self._modules: set[tuple[str, frozenset[str]]] = set()

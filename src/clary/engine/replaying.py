@@ -69,9 +69,7 @@ class GivenInputs:
         self._execution = execution
         self._inputs = inputs
 
-    def __call__(
-        self, path: str, name: str, bound: inspect.BoundArguments
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def __call__(self, path: str, name: str, bound: inspect.BoundArguments) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of a call that is made; what is copied from the other run was called as it was."""
         copied = origin_of(self._execution.recorded.get(path, {})) in (REPLAY, SKIP)
         given = {} if copied else {**self._inputs.get(name, {}), **self._inputs.get(path, {})}

@@ -104,12 +104,12 @@ class Flow(Generic[P, R]):
             run: id of a run of this flow, or the beginning of one.
             at: path of the call, such as ``train#2``, or ``train`` where there is but one call of it.
             flow_overrides: inputs of the flow that are to be others. Copied calls whose inputs change with them differ.
-            checkpoint_overrides: for all calls of a checkpoint from the cut on: ``{"train": {"input": {"rate": 0.1}}}``,
+            checkpoint_overrides: for all calls of a checkpoint from the cut on: ``{"fit": {"input": {"rate": 0.1}}}``,
                 or ``{"score": {"output": 0.9}}``, whose body then does not run.
             invocation_overrides: the same for one call, by its path.
             skip: checkpoint names or paths from the cut on that keep the other run's result all the same.
             tag: a word for people.
-            on_change: a copied call that is another now: ``error`` (the default), ``rerun`` it, or ``accept`` its result.
+            on_change: a copied call that is another now: ``error`` (the default), ``rerun`` it, ``accept`` its result.
 
         Raises NotFoundError ``run.not_found``, ``replay.no_such_call``; UsageError ``replay.ambiguous_call``,
         ``replay.before_cut``, ``replay.bad_override``, ``replay.no_such_input``, ``flow.unknown_input``; ConflictError
