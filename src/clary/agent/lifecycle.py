@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from clary.agent import local
+from clary.agent import children, local
 from clary.agent.planning import again, pointer_of
 from clary.agent.present import run_view
 from clary.errors import (
@@ -187,6 +187,7 @@ def request_stop(place: Place, run: str) -> Seen:
                 jobs.stop(place.aws, attempt.job)
             except NotFoundError:
                 pass  # it was never made: the next step ends the run
+        children.stop_left(place, state)
         return step(place, log, state)
 
 

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from clary.agent import lifecycle, output
+from clary.agent import children, lifecycle, output
 from clary.agent.present import call_view, phase_views, run_view
 from clary.errors import ClaryError, Retry, ThrottledError
 from clary.journal import records
@@ -245,6 +245,7 @@ def _job_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:
     while number < watch.attempt:
         number = min(one for one in watch.state.attempts if one > number)
         yield from _tail(watch, number, follow=follow)
+    yield from children.lines(watch.place, watch.state)
 
 
 def _tail(watch: _Watch, number: int, *, follow: bool) -> Iterator[tuple[str, float, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clary.agent.views import (
     ArtifactView,
     AttemptView,
+    CallJobView,
     CallView,
     FailureView,
     PhaseView,
@@ -51,6 +52,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         failure=_failure_of(state),
         attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
         calls=tuple(call_view(record, store) for record in state.calls.values()),
+        call_jobs=_call_jobs(state),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
         facts=dict(state.logged),
         key=state.key,
@@ -172,6 +174,24 @@ def _attempt_view(attempt: Attempt, job: Record | None) -> AttemptView:
         ended=attempt.ended_at,
         billable_seconds=seconds,
         phases=phase_views(job),
+    )
+
+
+def _call_jobs(state: RunState) -> tuple[CallJobView, ...]:
+    every = [job for jobs in state.call_jobs.values() for job in jobs]
+    return tuple(_call_job(job, settled=state.settled) for job in sorted(every, key=lambda job: float(job["at"])))
+
+
+def _call_job(job: Record, *, settled: bool) -> CallJobView:
+    end: Record = job["end"] or {}
+    return CallJobView(
+        path=job["path"],
+        job=job["job"],
+        attempt=job["attempt"],
+        status=end.get("outcome") or ("unknown" if settled or job["taken"] else "running"),
+        instance_type=end.get("instance_type"),
+        instance_count=end.get("instance_count"),
+        seconds=end.get("seconds"),
     )
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "STATUSES",
     "ArtifactView",
     "AttemptView",
+    "CallJobView",
     "CallView",
     "FailureView",
     "Observer",
@@ -82,6 +83,23 @@ class CallView:
 
 
 @dataclass(frozen=True)
+class CallJobView:
+    """One SageMaker job of one isolated call."""
+
+    path: str
+    """Of the call."""
+    job: str
+    attempt: int
+    """The attempt that asked for it."""
+    status: str
+    """``running`` until its end is in the record; then how it ended; ``unknown`` where the run ended before."""
+    instance_type: str | None = None
+    instance_count: int | None = None
+    seconds: float | None = None
+    """For which the call's body ran there, if it left a result."""
+
+
+@dataclass(frozen=True)
 class ArtifactView:
     """One value that the flow kept by name."""
 
@@ -143,6 +161,8 @@ class RunView:
     failure: FailureView | None = None
     attempts: tuple[AttemptView, ...] = ()
     calls: tuple[CallView, ...] = ()
+    call_jobs: tuple[CallJobView, ...] = ()
+    """The jobs of isolated calls, in the order in which they were asked for."""
     artifacts: tuple[ArtifactView, ...] = ()
     key: str | None = None
     """The key that it was started under."""

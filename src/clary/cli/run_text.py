@@ -6,9 +6,9 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clary.agent.views import SETTLED, AttemptView, CallView, FailureView, RunView, WaitView
+from clary.agent.views import SETTLED, AttemptView, CallJobView, CallView, FailureView, RunView, WaitView
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
@@ -85,6 +85,7 @@ def page(run: RunView) -> None:
     for attempt in run.attempts:
         _attempt(attempt)
     _calls(run.calls)
+    _call_jobs(run.call_jobs)
     _waits(run)
     _facts(run)
     _artifacts(run)
@@ -107,6 +108,26 @@ def summary(run: RunView) -> None:
     if run.failure is not None:
         _failure(run.failure)
     next_steps(run)
+
+
+def specification(spec: dict[str, Any]) -> None:
+    """Print what a run was specified to run with."""
+    flow = spec["flow"]
+
+    def text() -> None:
+        output.rows(
+            [
+                ("Flow", f"{flow.get('file') or flow.get('module')}:{flow['name']}"),
+                ("Code", spec["code"]),
+                ("Python", spec["python"]),
+            ]
+        )
+        values = [[one["name"], str(one["value"]), one["source"]] for one in spec["values"]]
+        if values:
+            say()
+            output.table(["NAME", "VALUE", "FROM"], values)
+
+    output.item(spec, text)
 
 
 def _outer_and_inner(frames: Sequence[str]) -> list[str]:
@@ -184,6 +205,18 @@ def _calls(calls: tuple[CallView, ...]) -> None:
         preview = textwrap.shorten(call.preview, 60, placeholder="…")
         shown = [call_line(call), f"attempt {call.attempt}", preview, call.artifact or ""]
         say("  " + "  ".join(part for part in shown if part))
+
+
+def _call_jobs(jobs: tuple[CallJobView, ...]) -> None:
+    if not jobs:
+        return
+    say()
+    say(output.style("Jobs of checkpoints", bold=True))
+    for job in jobs:
+        count = f"{job.instance_count} x " if (job.instance_count or 1) > 1 else ""
+        on = f"{count}{job.instance_type}" if job.instance_type else ""
+        took = human.duration(job.seconds) if job.seconds is not None else ""
+        say("  " + "  ".join(part for part in (job.path, job.status, took, on, job.job) if part))
 
 
 def _waits(run: RunView) -> None:
