@@ -87,6 +87,8 @@ def _children(value: Any) -> Callable[[Callable[[Any], Any]], Any] | None:
     if kind is list:
         return lambda form: [form(item) for item in value]
     if kind is dict and tensors_codec(value) is None:
+        if all(type(key) is str and key.isascii() and not key.startswith("~") for key in value):
+            return lambda form: {key: form(item) for key, item in value.items()}
         return lambda form: {"~dict": [[to_plain(key), form(item)] for key, item in value.items()]}
     if kind is tuple:
         return lambda form: {"~tuple": [form(item) for item in value]}

@@ -56,7 +56,21 @@ _BUILT_IN = (list, tuple, dict, set, frozenset, str, bytes, bytearray)
 
 _SCALARS = (int, float, bool, complex, type(None))
 
-_repr = reprlib.Repr()
+
+class _Repr(reprlib.Repr):
+    """A bounded ``repr`` that leaves dictionaries in their order."""
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        if not x or level <= 0:
+            return "{…}" if x else "{}"
+        shown = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(item, level - 1)}"
+            for key, item in islice(x.items(), self.maxdict)
+        ]
+        return "{" + ", ".join(shown) + (", …" if len(x) > self.maxdict else "") + "}"
+
+
+_repr = _Repr()
 _repr.maxlevel = 4
 _repr.maxdict = _repr.maxlist = _repr.maxtuple = _repr.maxset = _repr.maxfrozenset = 20
 _repr.maxstring = _repr.maxother = 200
@@ -253,6 +267,8 @@ def _text(value: Any, size: int) -> str:
         return mask(_repr.repr(value))
     if kind in _SCALARS:
         return mask(repr(value))
+    if getattr(kind, "__repr__", None) is object.__repr__:
+        return kind.__qualname__  # else an address in memory, another one each time
     if size > _LARGE:
         return kind.__qualname__
     found = _asked(value)
