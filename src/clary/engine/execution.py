@@ -97,7 +97,7 @@ class Execution:
         self.waker = waker
         """None where the process may simply stay: on a laptop."""
         self.recorded = dict(journal.state.calls)
-        self.values = dict(journal.state.values)
+        self.values = journal.state.values
         self.tries = {path: (record["n"], record["next_at"]) for path, record in journal.state.tries.items()}
         """Calls that have failed and are tried again: how often they failed, and when the next try begins."""
         self.committed = list(self.recorded)

@@ -13,7 +13,7 @@ import pytest
 from clary.engine.retry import Retries, retries_from
 from clary.errors import UsageError
 from clary.flows import Retries as Public
-from clary.flows import checkpoint, flow
+from clary.flows import checkpoint, current_run, flow
 from clary.journal import records
 from durable import KINDS, attempt, call_paths, claim, first_attempt, state_of, written
 
@@ -323,3 +323,26 @@ class TestTimeouts:
     def test_what_is_no_time_is_refused(self, wrong: float) -> None:
         with pytest.raises(UsageError):
             checkpoint(timeout=wrong)
+
+
+@checkpoint(retries=QUICK)
+def draws() -> tuple[float, float]:
+    RAN["draws"] += 1
+    first = current_run().random()
+    kept = shaky(str(first), 0)
+    if RAN["draws"] == 1:
+        raise ConnectionError
+    return first, float(kept.split()[0])
+
+
+def test_a_second_try_reads_the_chance_and_the_time_of_the_first(tmp_path: Path) -> None:
+    """Else a call below it, which takes such a reading, would be another call than the one on record."""
+
+    @flow
+    def body() -> tuple[float, float]:
+        return draws()
+
+    outcome, log, _ = first_attempt("sqlite", tmp_path, body)
+    assert outcome.status == "completed", outcome.error
+    assert outcome.value[0] == outcome.value[1]
+    assert len(written(log, records.VALUE)) == 1
