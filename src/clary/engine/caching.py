@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from clary.artifacts import decode
 from clary.engine.extensions import ReadyMade
-from clary.errors import ClaryError, UsageError
+from clary.errors import ClaryError, Retry, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -137,8 +137,8 @@ class _Missed:
 
     key: str
     parts: Record
-    replace: bool
-    """Whether there is an entry of that key that was of no use."""
+    replaced: str | None
+    """What is wrong with the entry that has that key, if there is one."""
 
 
 class Reuse:
@@ -164,10 +164,9 @@ class Reuse:
         if policy is None or parts is None:
             return None
         key = key_of(parts)
-        entry, is_there = self._entry(key)
-        useful = entry is not None and entry["parts"] == parts and self._is_good(entry, policy)
-        if not useful or entry is None:
-            self._missed[call.path] = _Missed(key, parts, replace=is_there)
+        entry, wrong = self._entry(key, parts, policy)
+        if entry is None:
+            self._missed[call.path] = _Missed(key, parts, wrong)
             return None
         made = entry["made"]
         origin = {"kind": "cache", "run": made["run"], "path": made["path"], "at": made["at"], "key": key}
@@ -181,7 +180,9 @@ class Reuse:
         run = self._execution.run_id
         made = {"run": run, "path": call.path, "at": record["ended"], "seconds": record["ended"] - record["started"]}
         entry = {"v": VERSION, "parts": missed.parts, "output": record["output"], "made": made}
-        write = self._execution.store.put if missed.replace else self._execution.store.create
+        if missed.replaced is not None:
+            entry["replaced"] = missed.replaced
+        write = self._execution.store.create if missed.replaced is None else self._execution.store.put
         try:
             write(missed.key, json.dumps(entry, separators=(",", ":")).encode())
         except ClaryError as error:
@@ -235,26 +236,25 @@ class Reuse:
         attempt = journal.state.attempts.get(journal.attempt)
         return None if attempt is None else attempt.spec.get("lock")
 
-    def _entry(self, key: str) -> tuple[Record | None, bool]:
-        """Return the entry, and whether there is something in its place."""
+    def _entry(self, key: str, parts: Record, policy: Cache) -> tuple[Record | None, str | None]:
+        """Return the entry if it is of use, else what is wrong with what is in its place, if anything is there."""
         if time.monotonic() < self._leave_alone_until:
-            return None, False
+            return None, None
         try:
             data = self._execution.store.get(key)
         except ClaryError as error:
             self._out_of_reach(error)
-            return None, False
-        return read_entry(data), data is not None
-
-    def _is_good(self, entry: Record, policy: Cache) -> bool:
-        """Tell whether an entry is not too old, and its value can be read back."""
+            return None, None
+        entry = read_entry(data)
+        if entry is None or entry["parts"] != parts:
+            return None, None if data is None else "was damaged"
         if policy.expires is not None and time.time() - entry["made"]["at"] > policy.expires.total_seconds():
-            return False
+            return None, "had expired"
         try:
             decode(entry["output"], self._execution.store)
-        except ClaryError:
-            return False
-        return True
+        except ClaryError as error:
+            return None, "was damaged" if error.retry is Retry.NO else "was gone"
+        return entry, None
 
     def _out_of_reach(self, error: ClaryError) -> None:
         self._leave_alone_until = time.monotonic() + _REST

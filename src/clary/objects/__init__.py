@@ -53,6 +53,9 @@ class ObjectStore(Protocol):
     def get_file(self, key: str, path: Path) -> bool:
         """Write the object to ``path`` (replaced at once, at the end), streamed; False when there is none."""
 
+    def delete(self, key: str) -> None:
+        """Take the object away; nothing happens where there is none."""
+
     def keys(self, prefix: str, *, after: str | None = None) -> Iterator[str]:
         """Yield keys under the folder ``prefix`` in order; only those that sort behind the key ``after``."""
 

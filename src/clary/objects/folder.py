@@ -88,6 +88,10 @@ class FolderStore:
         arriving.replace(path)
         return True
 
+    def delete(self, key: str) -> None:
+        """Take the object away; nothing happens where there is none."""
+        self._path(key).unlink(missing_ok=True)
+
     def keys(self, prefix: str, *, after: str | None = None) -> Iterator[str]:
         """Yield keys under the folder ``prefix`` in order; only those that sort behind the key ``after``."""
         top = self._path(prefix)

@@ -166,6 +166,10 @@ class S3Store:
         arriving.replace(path)
         return True
 
+    def delete(self, key: str) -> None:
+        """Take the object away; nothing happens where there is none."""
+        self._fetch("DeleteObject", key, lambda: self._s3.delete(key))
+
     def keys(self, prefix: str, *, after: str | None = None) -> Iterator[str]:
         """Yield keys under the folder ``prefix`` in order; only those that sort behind the key ``after``."""
         while True:

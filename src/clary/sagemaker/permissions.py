@@ -28,7 +28,7 @@ KINDS = ("execution", "agent", "submitter", "scheduler", "builder")
 _OPTIONAL = frozenset({"PublishJobMetrics", "KeepSecrets", "ListSecrets"})
 _SERVICES = {"execution": "sagemaker.amazonaws.com", "scheduler": "scheduler.amazonaws.com"}
 """Who assumes the roles that no person or program of the account assumes."""
-_WRITTEN_BY_JOBS = ("runs", "values")
+_WRITTEN_BY_JOBS = ("runs", "values", "cache")
 """Folders of the artifact store that a job writes; what runs (code, runtime, specs) it can only read."""
 
 
