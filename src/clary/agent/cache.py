@@ -58,11 +58,11 @@ class CallReuse:
     """What the cache did for one call of a run."""
 
     path: str
-    reused: bool
-    run: str | None
+    run: str | None = None
     """The run whose result was taken; of a miss, the one whose entry came closest."""
-    call: str | None
+    call: str | None = None
     """Its call there."""
+    reused: bool = False
     reasons: tuple[str, ...] = ()
     """Of a miss: what differs from that entry."""
 
@@ -108,7 +108,7 @@ def why(place: Place, run: str) -> list[CallReuse]:
     for path, call in state.calls.items():
         origin = call.get("origin", {})
         if origin.get("kind") == "cache":
-            found.append(CallReuse(path, True, origin["run"], origin["path"]))
+            found.append(CallReuse(path, origin["run"], origin["path"], reused=True))
         elif not origin:
             name = call["name"]
             if name not in kept:
@@ -138,15 +138,15 @@ def _miss(run: str, path: str, known: Iterable[Record]) -> Iterator[CallReuse]:
     if mine is None:
         return
     if mine.get("replaced"):
-        yield CallReuse(path, False, None, None, (f"the result that was kept {mine['replaced']}",))
+        yield CallReuse(path, reasons=(f"the result that was kept {mine['replaced']}",))
         return
     earlier = [one for one in known if one["made"]["at"] < mine["made"]["at"] and one["made"]["run"] != run]
     compared = [(differences(one["parts"], mine["parts"]), one["made"]) for one in earlier]
     if not compared:
-        yield CallReuse(path, False, None, None, ("no earlier run has left a result of this checkpoint",))
+        yield CallReuse(path, reasons=("no earlier run has left a result of this checkpoint",))
         return
     reasons, made = min(compared, key=lambda one: (len(one[0]), -one[1]["at"]))
-    yield CallReuse(path, False, made["run"], made["path"], tuple(reasons))
+    yield CallReuse(path, made["run"], made["path"], reasons=tuple(reasons))
 
 
 def _view(key: str, entry: Record) -> CacheEntry:

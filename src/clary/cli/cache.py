@@ -23,7 +23,7 @@ _checkpoint = click.option("--checkpoint", metavar="NAME", help="Only results of
 
 @click.group("cache", cls=Group)
 def cache() -> None:
-    """See and clear the results that checkpoints with cache= take from other runs."""
+    """See and clear what checkpoints take from other runs."""
 
 
 @cache.command("list")

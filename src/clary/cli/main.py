@@ -20,7 +20,7 @@ GROUPS = {
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
     "artifacts": Lazy("clary.cli.artifacts:artifacts", "List, show and get what a run has kept."),
-    "cache": Lazy("clary.cli.cache:cache", "See and clear the results that checkpoints with cache= take from other runs."),
+    "cache": Lazy("clary.cli.cache:cache", "See and clear what checkpoints take from other runs."),
     "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
     "config": Lazy("clary.cli.config:config", "Show what holds for a run and why, and save options on this machine."),
     "doctor": Lazy("clary.cli.doctor:doctor", "Check whether a stack can run, and say how to mend what is wrong."),

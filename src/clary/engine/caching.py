@@ -84,7 +84,7 @@ def cache_from(given: CacheLike) -> Policy:
         return given
     if given is True:
         return Cache()
-    if callable(given) and not isinstance(given, type):
+    if not isinstance(given, (type, str, int)) and callable(given):
         return Cache(key=given)
     raise _bad_option(f"cache={given!r}", "Give True, a function of the arguments, or Cache(…).", "cache")
 
