@@ -30,6 +30,26 @@ OTHER_VARIABLES = """\
 Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of
 the AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
 
+WHO_WINS = """\
+For `stack`, `image`, `cache`, `retries`, `on_change` and each [job setting](job-settings.md) the first of these that
+says something wins:
+
+1. the run: `clary run --stack --image --retries --cache --set NAME=VALUE`; in Python `FLOW.with_options(…)`
+2. the flow's decorator: `@flow(stack=…, image=…, instance_type=…)`
+3. `clary.configure(…)` in this process
+4. the environment: `CLARY_STACK`, `CLARY_IMAGE`, `CLARY_CACHE`, `CLARY_RETRIES`, `CLARY_ON_CHANGE`, `CLARY_SETTINGS`
+5. `[tool.clary]` and `[tool.clary.settings]` of the nearest `pyproject.toml`
+6. what is saved on this machine: `clary config set NAME VALUE`, for the stack `clary stack use NAME`
+7. what the stack says of its image and its jobs
+8. the default
+
+Job settings that are objects (`tags`, `environment`, `input_data`, `metric_definitions`, `request`) are merged key by
+key, `retries` field by field. `clary config show` prints every value that holds and where it comes from.
+
+What holds is frozen into the run: `clary runs show RUN --spec` prints it, and a resume keeps it, but for what `clary
+runs resume` is given itself, what has changed in the flow's code, and what belongs to the stack. `KITARU_STACK`,
+`KITARU_CACHE`, `KITARU_RETRIES`, `KITARU_IMAGE` and `[tool.kitaru]` are not read; a note says what to write."""
+
 ABOUT_FLAVORS = """\
 A flavor is what a component can be: each has options of its own. `clary orchestrator flavor list` lists those that are
 installed, with the package that offers each; `clary orchestrator flavor describe sagemaker` shows one. On the command
@@ -123,19 +143,8 @@ def settings() -> str:
         "## Set inside a job",
         "The container of a job has these; they are read, never set, by people.",
         table(("variable", "meaning"), config.JOB_ENVIRONMENT),
-        "## Which stack runs",
-        "\n".join(
-            (
-                '1. the run: `--stack`, or `.on("NAME")` in Python',
-                "2. the flow's decorator: `@flow(stack=…)`",
-                "3. `clary.config.configure(stack=…)` in this process",
-                "4. the environment variable `CLARY_STACK`",
-                "5. `stack` in `[tool.clary]` of the nearest `pyproject.toml`",
-                "6. the saved current stack: `clary stack use NAME`",
-                "7. `local`",
-            )
-        ),
-        "`clary stack current` shows the stack that would run now and which of these decided.",
+        "## Which value wins",
+        WHO_WINS,
     ]
     return "\n\n".join(parts) + "\n"
 

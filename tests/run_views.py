@@ -6,7 +6,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,9 @@ from clary.agent.views import (
 from clary.errors import NotFoundError
 from clary.flows import Flow, flow
 from clary.stacks.model import Stack
+
+if TYPE_CHECKING:
+    from clary.flows.flow import CallOptions
 
 ROLE = "arn:aws:iam::123456789012:role/team"
 RUN = "01KB1Z0000AAAAAAAAAAAAAAAA"
@@ -95,7 +98,9 @@ class Services:
         self.asked.append(("start", dict(inputs), stack.name))
         return self._begin(stack, observer)
 
-    def resume(self, stack: Stack, run_id: str, *, on_change: str, observer: Observer) -> RunView:
+    def resume(
+        self, stack: Stack, run_id: str, *, on_change: str | None, observer: Observer, call: CallOptions
+    ) -> RunView:
         self.asked.append(("resume", run_id, on_change))
         return self._begin(stack, observer)
 

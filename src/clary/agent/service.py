@@ -43,6 +43,7 @@ __all__ = [
     "result",
     "resume",
     "retry",
+    "specification",
     "start",
     "stop",
     "target_of",
@@ -109,6 +110,29 @@ def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None) -> li
 def get_run(stack: Stack, run_id: str) -> RunView:
     """Return a run, brought up to date; raises NotFoundError (``run.not_found``)."""
     return catalog.remember(lifecycle.advance(place_of(stack), run_id).view)
+
+
+def specification(stack: Stack, run_id: str) -> dict[str, Any]:
+    """Return what the last attempt of a run was specified to run with: ``flow``, ``code``, ``python``, and ``values``,
+    the options and job settings with where each comes from; secrets are left out.
+
+    Raises NotFoundError (``run.not_found``, ``run.no_specification``).
+    """
+    from clary.agent import configured
+
+    place = place_of(stack)
+    state = place.read(run_id)
+    named = state.attempt.spec if state.attempt is not None else state.spec
+    spec = read_spec(place.store, named["digest"])
+    if spec is None:
+        raise NotFoundError(
+            "run.no_specification",
+            f"The specification of run {run_id} is gone from {place.root}.",
+            next_step="Somebody has deleted objects there; a resume in the project's folder stores a new one.",
+            field="run",
+        )
+    values = [one.to_dict() for one in configured.of_run(spec)]
+    return {"run": run_id, **{name: spec[name] for name in ("flow", "code", "python")}, "values": values}
 
 
 def find_run(prefix: str, stack: Stack | None = None) -> tuple[Stack, str]:

@@ -50,7 +50,7 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     try:
         with _clean_stdout(stack):
             run = begin(view)
-        if stack.type != LOCAL and not detach and run.status not in SETTLED:
+        if (stack.type != LOCAL or run.reused) and not detach and run.status not in SETTLED:
             run = _until_settled(stack, run.id, view)
         while run.status == "waiting" and not detach and (answered := _answered(stack, run)) is not None:
             run = _gone_on(stack, answered, view)

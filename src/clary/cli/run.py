@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clary.cli import params
+from clary.cli import call_options, params
 from clary.cli.commands import Command
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="An input of the flow, the value read as JSON, else as text. May be repeated.",
 )
+@call_options.call_options
+@click.option(
+    "--key",
+    metavar="KEY",
+    help="Start a run of this flow under this key once on a stack: a second start shows the run that is there.",
+)
 @click.option(
     "--detach/--follow",
     "-d/-f",
@@ -31,19 +37,22 @@ if TYPE_CHECKING:
     help="Return when the job was asked for, or follow the run to its end. Default: follow, unless the stack was made "
     "with --async.",
 )
-def run(target: str, stack_name: str | None, pairs: tuple[str, ...], detach: bool | None) -> int:
+def run(target: str, pairs: tuple[str, ...], detach: bool | None, **options: Any) -> int:
     """Run the flow TARGET, written as path/file.py:flow or module:flow, and follow it to its end.
 
     The exit code is 0 if the run completes and 1 if it does not. Ctrl-C asks whether to stop the run or to leave it.
     """
     given = params.inputs(pairs)
+    from dataclasses import replace
+
     from clary.agent import service
     from clary.cli.following import check_detach, follow
     from clary.stacks.service import resolve
 
-    flow = service.load_target(target)
+    found = service.load_target(target)
+    flow = replace(found, flow=found.flow.with_call(call_options.given(options)))
     inputs = flow.flow.bind(given)
-    stack = resolve(stack_name, flow.flow.options.stack)
+    stack = resolve(flow.flow.call.stack, flow.flow.options.stack)
     detach = not stack.synchronous if detach is None else detach
     check_detach(stack, detach=detach)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clary.agent.views import SETTLED, STATUSES, RunView
+from clary.cli import call_options, output, params, run_text, state
 from clary.cli import format as human
-from clary.cli import output, params, run_text, state
 from clary.cli.commands import Choice, Group, Lazy
 from clary.cli.output import say
 
@@ -59,11 +59,15 @@ def list_(stack_name: str | None, limit: int, status: str | None) -> None:
 @runs.command("show")
 @_run
 @_stack
-def show(run: str, stack_name: str | None) -> None:
+@click.option("--spec", is_flag=True, help="Show what its last attempt was specified to run with, and who said so.")
+def show(run: str, stack_name: str | None, spec: bool) -> None:
     """Show one run: attempts with their phases, checkpoints, artifacts, and why it failed."""
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
+    if spec:
+        run_text.specification(service.specification(stack, identifier))
+        return
     found = run_text.explained(service.get_run(stack, identifier), stack)
     output.item(found.to_dict(), lambda: run_text.page(found))
 
@@ -135,23 +139,28 @@ def stop(run: str, stack_name: str | None) -> None:
 @click.option(
     "--on-change",
     type=Choice(["error", "rerun", "accept"]),
-    default="error",
-    show_default=True,
-    help="A recorded checkpoint whose code changed: refuse, run it again, or keep its value.",
+    help="A recorded checkpoint whose code changed: refuse, run it again, or keep its value. Default: error, unless "
+    "configured.",
 )
+@call_options.call_options
 @click.option(
     "--follow/--detach", default=True, help="Follow the run to its end, or return when its job was asked for."
 )
-def resume(run: str, stack_name: str | None, on_change: str, follow: bool) -> int:
-    """Go on with a run that ended without a result, under the same id. Recorded checkpoints do not run again."""
+def resume(run: str, stack_name: str | None, on_change: str | None, follow: bool, **options: Any) -> int:
+    """Go on with a run that ended without a result, under the same id. Recorded checkpoints do not run again.
+
+    Options hold as they did when it was started, but for those that are given here, that are in the flow's code, or
+    that belong to the stack.
+    """
     from clary.agent import service
     from clary.cli import following
 
     stack, identifier = params.find_run(run, stack_name)
     following.check_detach(stack, detach=not follow)
+    call = call_options.given(options)
 
     def begin(observer: Observer) -> RunView:
-        return service.resume(stack, identifier, on_change=on_change, observer=observer)
+        return service.resume(stack, identifier, on_change=on_change, observer=observer, call=call)
 
     return following.follow(stack, begin, detach=not follow)
 

@@ -34,7 +34,7 @@ class Effective:
 
     def option(self, name: str) -> Chosen:
         """Return the value of an option; the fields of ``retries`` are merged, so that a bare count keeps the rest."""
-        value, origin, source = DEFAULTS[name], "default", "nothing says otherwise"
+        value, origin, source = DEFAULTS[name], "default", "default"
         for layer in self.layers:
             given = layer.options.get(name)
             if given is not None:

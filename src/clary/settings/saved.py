@@ -1,4 +1,4 @@
-"""What a person has saved on this machine: ``clary config set``. The saved stack is ``clary stack use``'s."""
+"""What a person has saved on this machine by ``clary config set``; the saved stack is ``clary.stacks.service``'s."""
 
 from __future__ import annotations
 
@@ -28,13 +28,6 @@ def put(name: str, value: Any, *, database: Database | None = None) -> str:
     Raises UsageError ``config.unknown_name``, ConfigError ``config.wrong_type``, ValidationError ``settings.invalid``;
     nothing is saved then.
     """
-    if name == "stack":
-        raise UsageError(
-            "config.unknown_name",
-            "The stack is not saved here.",
-            next_step="`clary stack use NAME` saves the current stack.",
-            field=name,
-        )
     if name in OPTIONS:
         path, value = [name], checked(name, value, f"`clary config set {name}`")
     else:
