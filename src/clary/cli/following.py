@@ -48,7 +48,7 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     run: RunView | None = None
     killed = False
     try:
-        with _clean_stdout(stack):
+        with clean_stdout(stack):
             run = begin(view)
         if (stack.type != LOCAL or run.reused) and not detach and run.status not in SETTLED:
             run = _until_settled(stack, run.id, view)
@@ -143,7 +143,7 @@ def _say_detached(stack: Stack, run: RunView) -> None:
 
 
 @contextmanager
-def _clean_stdout(stack: Stack) -> Iterator[None]:
+def clean_stdout(stack: Stack) -> Iterator[None]:
     """Send what a local run prints to stderr in JSON mode: the flow runs in this process, and stdout is for the JSON.
 
     Done on the file descriptor, so that libraries and child processes of the flow are caught too.

@@ -24,6 +24,8 @@ _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on thi
     cls=Group,
     aliases={"get": "show", "input": "answer", "cancel": "stop"},
     lazy_after={
+        "retry": Lazy("clary.cli.runs_replay:retry", "Run what failed in a run again, and only that."),
+        "replay": Lazy("clary.cli.runs_replay:replay", "Start a new run that begins with a copy of another's record."),
         "waits": Lazy("clary.cli.runs_answer:waits", "List what runs ask."),
         "answer": Lazy("clary.cli.runs_answer:answer", "Answer what a run asks, and let it go on."),
     },
