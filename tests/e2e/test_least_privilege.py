@@ -7,6 +7,7 @@ that names the action and the resource. What no sandbox can show is listed in ``
 
 from __future__ import annotations
 
+import configparser
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ from clary.doctor.service import AWS_CHECKS
 from clary.doctor.subject import Subject
 from clary.errors import ClaryError, NotFoundError, PermissionDeniedError
 from clary.ids import new_id
+from clary.runtime.isolated.jobs import Jobs
 from clary.sagemaker import jobs, logs
 from clary.sagemaker.permissions import policy, trust
 from clary.stacks.model import Stack
@@ -244,9 +246,13 @@ def _call(action: str, operation: str, **request: Any) -> Probe:
 
 def _create(known: Known) -> None:
     """Ask for a job with tags, under the execution role."""
+    request = _request(known)
+    jobs.create(known.place.aws, request, pointer=request["Environment"])
+
+
+def _request(known: Known) -> dict[str, Any]:
     name = f"least-{new_id().lower()}-1"
-    pointer = {"CLARY_RUN": name}
-    request = {
+    return {
         "TrainingJobName": name,
         "RoleArn": known.stack.execution_role,
         "AlgorithmSpecification": {
@@ -257,10 +263,9 @@ def _create(known: Known) -> None:
         "OutputDataConfig": {"S3OutputPath": f"{known.stack.artifact_store}/runs/{name}/output"},
         "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
-        "Environment": pointer,
+        "Environment": {"CLARY_RUN": name},
         "Tags": [{"Key": "team", "Value": "least"}],
     }
-    jobs.create(known.place.aws, request, pointer=pointer)
 
 
 def _checked(known: Known, *actions: str) -> str:
@@ -466,6 +471,34 @@ def _lacking(realm: Realm, name: object, mutation: Mutation) -> str:
     # A job whose role may not write logs runs without; that is what doctor is asked about.
     (told,) = run([check for check in AWS_CHECKS if check.name == "role-permissions"], Subject(stack))
     return f"{told.finding.summary} {json.dumps([dict(statement) for statement in told.finding.statements])}"
+
+
+def test_nothing_that_isolated_checkpoints_add_to_the_execution_policy_can_be_left_out(
+    known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the client that runs in the flow's job, with the keys of somebody who may do that and nothing else."""
+    plain, isolated = (policy("execution", replace(scope_of(known.stack), isolated=one)) for one in (False, True))
+    added = [statement for statement in isolated["Statement"] if statement not in plain["Statement"]]
+    assert {statement["Sid"] for statement in added} == {"StartJobs", "WatchAndStopJobs", "PassExecutionRole"}
+    keys = configparser.ConfigParser()
+    keys.read((known.stack.credentials or "").partition(":")[2])
+    for name in ("aws_access_key_id", "aws_secret_access_key"):
+        monkeypatch.setenv(name.upper(), keys["default"][name])
+    told = {"endpoint": known.realm.sandbox.endpoint, "region": known.realm.sandbox.region}
+    asking = Jobs(told)
+
+    def create(known: Known) -> None:
+        request = _request(known)
+        asking.create(request, request["Environment"])
+
+    probes: dict[str, Probe] = {
+        "sagemaker:CreateTrainingJob": create,
+        "sagemaker:AddTags": create,
+        "iam:PassRole": create,
+        "sagemaker:DescribeTrainingJob": lambda known: str(asking.describe(known.job) or "")[:0],
+        "sagemaker:StopTrainingJob": lambda known: asking.stop(known.job),
+    }
+    assert unproven(known, {**isolated, "Statement": added}, probes=probes) == ""
 
 
 def test_a_role_is_assumed_by_its_own_service_only(known: Known) -> None:

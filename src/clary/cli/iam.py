@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -23,8 +24,9 @@ def iam() -> None:
 @iam.command("policy")
 @click.argument("kind", type=Choice(KINDS), metavar="KIND")
 @click.option("--stack", "stack_name", metavar="NAME", help="The stack; the current one if left out.")
+@click.option("--isolated", is_flag=True, help="Let flows run isolated checkpoints: in jobs that they ask for.")
 @click.option("--trust", is_flag=True, help="Print the trust policy of the role instead.")
-def policy(kind: str, stack_name: str | None, trust: bool) -> None:
+def policy(kind: str, stack_name: str | None, isolated: bool, trust: bool) -> None:
     """Print the least policy of KIND, filled with the stack's own ARNs, as JSON that IAM takes.
 
     KIND is execution (the role that jobs run under), submitter (who runs and follows flows), agent (the same for a
@@ -40,7 +42,7 @@ def policy(kind: str, stack_name: str | None, trust: bool) -> None:
     from clary.stacks.service import resolve
 
     stack = resolve(stack_name)
-    scope = scope_of(stack)
+    scope = replace(scope_of(stack), isolated=isolated)
     documents = {"policy": permissions.policy(kind, scope), "trust_policy": permissions.trust(kind, scope)}
     data: dict[str, Any] = {"kind": kind, "stack": stack.name, **documents}
     shown = documents["trust_policy" if trust else "policy"]

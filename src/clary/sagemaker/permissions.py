@@ -120,6 +120,7 @@ def _execution(scope: Scope) -> list[Statement]:
         *say.join_vpc(scope),
         *say.reach_private_registry(scope),
         *say.open_shells(scope),
+        *say.run_isolated_checkpoints(scope),
     ]
 
 

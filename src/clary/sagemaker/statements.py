@@ -70,6 +70,8 @@ class Scope:
     """ARN of the reserved capacity that jobs use."""
     remote_debug: bool = False
     """Whether people may open a shell in a job's container."""
+    isolated: bool = False
+    """Whether flows may run checkpoints in jobs of their own, which the flow's job asks for itself."""
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a regional resource of the account."""
@@ -236,6 +238,16 @@ def open_shells(scope: Scope) -> list[Statement]:
         return []
     verbs = ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel")
     return [allow("OpenShells", [f"ssmmessages:{verb}" for verb in verbs], ["*"])]
+
+
+def run_isolated_checkpoints(scope: Scope) -> list[Statement]:
+    """Ask for the jobs of isolated checkpoints from inside the flow's job, watch and stop them.
+
+    They run under the same role as a rule: it hands itself to SageMaker, and to nobody else.
+    """
+    if not scope.isolated:
+        return []
+    return [start_jobs(scope), watch_and_stop_jobs(scope), pass_execution_role(scope)]
 
 
 # -- jobs, as the one who submits them
