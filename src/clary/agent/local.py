@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _PATIENCE, _NAP = 10.0, 0.02
 """Seconds for which another process that holds a run's lock may take to record it, and between looks."""
 _DIED = "The process that ran it has died."
+_SHOWN = 5
+"""Calls that are named where there may be many."""
 _raised: dict[str, BaseException] = {}
 """What the last run of this process raised, by run: in the same process a person gets the exception itself."""
 
@@ -269,6 +271,9 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
     _raised.clear()
     if outcome.error is not None and outcome.status == "failed":
         _raised[state.run] = outcome.error
+    if outcome.left_over and observer is not None:
+        shown = ", ".join(outcome.left_over[:_SHOWN]) + (" …" if len(outcome.left_over) > _SHOWN else "")
+        observer.note(f"{len(outcome.left_over)} recorded calls were not made again: {shown}")
     if outcome.exit_code == EXIT_TRY_AGAIN and outcome.error is not None:
         raise outcome.error
     return run_view(_closed(log, state, attempt, outcome), place.store)

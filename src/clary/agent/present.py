@@ -56,6 +56,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
         facts=dict(state.logged),
         key=state.key,
+        replay_of=None if state.replay_of is None else _replay_of(state),
         waits=tuple(_wait_view(asked, state.answers.get(path)) for path, asked in state.waits.items()),
         wakes=None if state.suspension is None else state.suspension["until"],
     )
@@ -93,7 +94,19 @@ def call_view(record: Record, store: ObjectStore, *, attempt: int | None = None)
         ended=record["ended"],
         artifact=store.url(output["at"]) if "at" in output else None,
         preview=f"{record['error']['type']}: {record['error']['message']}" if failed else preview(output),
+        origin=record.get("origin"),
     )
+
+
+def _replay_of(state: RunState) -> Record:
+    replay: Record = state.replay_of or {}
+    overrides = replay["overrides"]
+    changes = [f"{name}={preview(state.inputs[name])}" for name in overrides["flow"]]
+    for call, given in overrides["inputs"].items():
+        changes += [f"{call}: {name}={preview(value)}" for name, value in given.items()]
+    changes += [f"{call} = {preview(value)}" for call, value in overrides["outputs"].items()]
+    changes += [f"{call} kept" for call in overrides["skip"]]
+    return {"run": replay["run"], "at": replay["at"], "tag": replay["tag"], "changes": changes}
 
 
 def failure_view(run: str, failure: Record) -> FailureView:

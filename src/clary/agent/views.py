@@ -80,6 +80,9 @@ class CallView:
     artifact: str | None = None
     """Where the output lies, for outputs that are not kept inline in the record."""
     preview: str = ""
+    origin: dict[str, Any] | None = None
+    """Of a result that was not computed in this run: ``kind`` (``cache``, ``replay``, ``skip``, ``override``), and but
+    for the last ``run``, ``path`` and ``at`` (epoch seconds) of the call that computed it."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,8 @@ class RunView:
     facts: dict[str, Any] = field(default_factory=dict)
     """What the flow noted about the run with ``log()``: plain data by name."""
     waits: tuple[WaitView, ...] = ()
+    replay_of: dict[str, Any] | None = None
+    """Of a replay: ``run``, the call ``at`` which it parts from that, ``tag``, and ``changes`` in words."""
     wakes: float | None = None
     """While it is ``waiting``: when it goes on in any case, in epoch seconds."""
 

@@ -96,11 +96,13 @@ class LiveView:
         if not self._kept:
             return
         count = sum(self._kept.values())
-        attempts = " and ".join(str(number) for number in sorted(self._kept))
+        attempts = [str(number) for number in sorted(self._kept) if number]
         noun = "checkpoint" if count == 1 else "checkpoints"
-        word = "attempt" if len(self._kept) == 1 else "attempts"
+        word = "attempt" if len(attempts) == 1 else "attempts"
+        sources = ["the replayed run"] if 0 in self._kept else []  # what no attempt of this run has recorded
+        sources += [f"{word} {' and '.join(attempts)}"] if attempts else []
         self._kept.clear()
-        say(f"  {output.style('✓', 'green')} {count} {noun} kept from {word} {attempts}, not run again")
+        say(f"  {output.style('✓', 'green')} {count} {noun} kept from {' and '.join(sources)}, not run again")
 
 
 class SilentView:

@@ -79,6 +79,7 @@ def page(run: RunView) -> None:
             ("Duration", human.duration(elapsed(run)) if run.ended else None),
             ("Billable", _billable_text(run)),
             ("Inputs", ", ".join(f"{name}={value}" for name, value in run.inputs.items())),
+            ("Replay of", _replay_text(run)),
             ("Result", run.result),
         ]
     )
@@ -176,7 +177,23 @@ def call_line(call: CallView) -> str:
     """Return the line of one recorded call: ``✓ train#3  0.42 s``."""
     failed = call.status == "failed"
     mark = output.style("✗", "red") if failed else output.style("✓", "green")
-    return f"{mark} {call.path}  {human.duration(call.ended - call.started)}" + ("  failed" if failed else "")
+    took = human.duration(call.ended - call.started) if call.origin is None else origin_text(call)
+    return f"{mark} {call.path}  {took}" + ("  failed" if failed else "")
+
+
+def origin_text(call: CallView) -> str:
+    """Return where a result that was not computed in its run comes from: ``reused from run 01K…``."""
+    origin = call.origin or {}
+    words = {"cache": "reused from run", "replay": "copied from run", "skip": "kept from run"}
+    return f"{words[origin['kind']]} {origin['run']}" if origin.get("kind") in words else "given"
+
+
+def _replay_text(run: RunView) -> str | None:
+    if run.replay_of is None:
+        return None
+    tag = f" ({run.replay_of['tag']})" if run.replay_of["tag"] else ""
+    changes = f", with {'; '.join(run.replay_of['changes'])}" if run.replay_of["changes"] else ""
+    return f"{run.replay_of['run']} from {run.replay_of['at']} on{tag}{changes}"
 
 
 def _billable_text(run: RunView) -> str | None:
@@ -203,7 +220,7 @@ def _calls(calls: tuple[CallView, ...]) -> None:
     say(output.style("Checkpoints", bold=True))
     for call in calls:
         preview = textwrap.shorten(call.preview, 60, placeholder="…")
-        shown = [call_line(call), f"attempt {call.attempt}", preview, call.artifact or ""]
+        shown = [call_line(call), f"attempt {call.attempt}" if call.origin is None else "", preview, call.artifact or ""]
         say("  " + "  ".join(part for part in shown if part))
 
 
