@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clary._version import __version__
 
 if TYPE_CHECKING:
+    from clary.client import Client
     from clary.flows import (
         Cache,
         Retries,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cache",
+    "Client",
     "Retries",
     "Stack",
     "__version__",
@@ -63,11 +65,23 @@ def __getattr__(name: str) -> Any:
         from clary.stacks.model import Stack
 
         return Stack
+    if name == "Client":
+        return _client()
     if name in __all__:
         from clary import flows
 
         return getattr(flows, name)
     raise AttributeError(f"module 'clary' has no attribute {name!r}")
+
+
+def _client() -> Any:
+    try:
+        from clary.client import Client
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("clary."):
+            raise
+        from clary.flows.outside import Client  # type: ignore[assignment]  # in a job
+    return Client
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,8 @@ from clary.engine.futures import CallFuture, CallFutures, as_completed
 from clary.engine.retry import Retries
 from clary.flows.checkpoint import Checkpoint, checkpoint
 from clary.flows.context import RunContext, current_run, load, log, save
-from clary.flows.flow import Flow, FlowOptions, RunHandle, flow
+from clary.flows.flow import Flow, FlowOptions, flow
+from clary.flows.handles import RunHandle
 from clary.flows.stacks import configure, create_stack, current_stack, delete_stack, list_stacks, use_stack
 from clary.flows.waiting import sleep, sleep_async, wait, wait_async
 

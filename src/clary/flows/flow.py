@@ -12,6 +12,7 @@ from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import current_scope
 from clary.errors import UsageError, nearest
 from clary.flows.declared import check_flow
+from clary.flows.handles import RunHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -222,7 +223,7 @@ class Flow(Generic[P, R]):
         service = importlib.import_module(_SERVICE)
         chosen = service.choose_stack(explicit=stack, flow=self.options.stack)
         view = service.start(service.target_of(self), inputs, chosen)
-        return RunHandle(view.id, chosen, service)
+        return RunHandle(view.id, chosen, service, reused=view.reused)
 
     def _unknown_input(self, name: str) -> UsageError:
         names = list(self.signature.parameters)
@@ -234,40 +235,6 @@ class Flow(Generic[P, R]):
             next_step=f"{hint}Its inputs are: {', '.join(names) or 'none'}.",
             field=name,
         )
-
-
-class RunHandle(Generic[R]):
-    """A run that was started from Python."""
-
-    def __init__(self, run_id: str, stack: Any, service: Any) -> None:
-        self.id = run_id
-        self._stack = stack
-        self._service = service
-
-    @property
-    def status(self) -> str:
-        """The run's state now."""
-        return str(self._service.get_run(self._stack, self.id).status)
-
-    def wait(self, timeout: float | None = None) -> str:
-        """Wait until nothing runs for the run any more and return its state; RunTimeoutError after ``timeout`` s."""
-        return str(self._service.wait(self._stack, self.id, timeout).status)
-
-    def result(self, timeout: float | None = None) -> R:
-        """Wait for the run and return the flow's value.
-
-        Raises RunFailedError, RunStoppedError or RunTimeoutError; a local run raises what the flow raised.
-        """
-        self.wait(timeout)
-        value: R = self._service.result(self._stack, self.id)
-        return value
-
-    def stop(self) -> None:
-        """Ask the run to stop."""
-        self._service.stop(self._stack, self.id)
-
-    def __repr__(self) -> str:
-        return f"<run {self.id}>"
 
 
 @overload
