@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,9 @@ UNSHOWN = {
 
 
 JOBS_AT_ONCE = 4
+NETWORK = {"MakeNetworkInterfaces", "UseNetworkInterfaces", "LookAtNetwork"}
+"""Statements of the execution policy that a job in a VPC needs."""
+EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 FIRST = ("logs:CreateLogGroup",)
 """Only the first job of an account makes the log group."""
 
@@ -244,9 +248,11 @@ def _call(action: str, operation: str, **request: Any) -> Probe:
     return probe
 
 
-def _create(known: Known) -> None:
-    """Ask for a job with tags, under the execution role."""
+def _create(known: Known, *, network: Mapping[str, list[str]] | None = None) -> None:
+    """Ask for a job with tags, under the execution role; ``network`` are the settings of a VPC."""
     request = _request(known)
+    if network:
+        request["VpcConfig"] = {"Subnets": network["subnets"], "SecurityGroupIds": network["security_group_ids"]}
     jobs.create(known.place.aws, request, pointer=request["Environment"])
 
 
@@ -380,23 +386,29 @@ def test_nothing_that_an_agent_has_beyond_a_submitter_can_be_left_out(known: Kno
 
 def _schedules(known: Known) -> dict[str, Probe]:
     """No product code makes schedules yet, so the API is called as it will be."""
-    one = {"GroupName": "clary", "Name": "least"}
-    wanted = {
-        **one,
-        "ScheduleExpression": "at(2040-01-01T00:00:00)",
-        "FlexibleTimeWindow": {"Mode": "OFF"},
-        "Target": {
-            "Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:createTrainingJob",
-            "RoleArn": known.stack.scheduler_role,
-            "Input": "{}",
-        },
-    }
+    wanted = _schedule("least", known.stack.scheduler_role or "")
+    one = {name: wanted[name] for name in ("GroupName", "Name")}
     create = _call("scheduler:CreateSchedule", "create_schedule", **wanted)
     return {
         "iam:PassRole": create,
         "scheduler:CreateSchedule": create,
         "scheduler:GetSchedule": _call("scheduler:GetSchedule", "get_schedule", **one),
         "scheduler:DeleteSchedule": _call("scheduler:DeleteSchedule", "delete_schedule", **one),
+    }
+
+
+def _schedule(name: str, role: str) -> dict[str, Any]:
+    """Return a request for a schedule that starts a job under a role."""
+    return {
+        "GroupName": "clary",
+        "Name": name,
+        "ScheduleExpression": "at(2040-01-01T00:00:00)",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "Target": {
+            "Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:createTrainingJob",
+            "RoleArn": role,
+            "Input": "{}",
+        },
     }
 
 
@@ -501,15 +513,61 @@ def test_nothing_that_isolated_checkpoints_add_to_the_execution_policy_can_be_le
     assert unproven(known, {**isolated, "Statement": added}, probes=probes) == ""
 
 
-def test_a_role_is_assumed_by_its_own_service_only(known: Known) -> None:
+def test_nothing_that_a_job_in_a_vpc_needs_can_be_left_out(known: Known) -> None:
+    """SageMaker weighs it when the job is made, so no job of a mutated policy has to run."""
+    realm = known.realm
+    network = {"subnets": ["subnet-0a1b2c3d", "subnet-4e5f6a7b"], "security_group_ids": ["sg-0a1b2c3d"]}
+    stack = replace(realm.stack, credentials=realm.admin, settings={**realm.stack.settings, **network})
+    document = policy("execution", scope_of(stack))
+    arn = realm.role("joining", document, trust("execution", scope_of(stack)))
+    stack = replace(stack, execution_role=arn)
+    done = service.wait(stack, realm.start("everything", stack).id, 90)
+    assert done.status == "completed", done.failure
+    place, found, seen = Place(stack), [], set()
+    for mutation in mutations(document):
+        if mutation.sid not in NETWORK:
+            continue
+        realm.iam.put_role_policy(RoleName="joining", PolicyName="clary", PolicyDocument=json.dumps(mutation.document))
+        told = missed(
+            replace(known, realm=replace(realm, stack=stack), place=place),
+            mutation,
+            dict.fromkeys(mutation.actions, partial(_create, network=network)),
+        )
+        seen.add(mutation.sid)
+        found.append(_fault(mutation, told))
+    assert seen == NETWORK
+    assert "\n".join(fault for fault in found if fault) == ""
+
+
+def test_a_role_is_assumed_by_its_own_service_for_this_account_only(known: Known) -> None:
     scope = scope_of(known.stack)
 
-    def create(kind: str) -> str:
-        arn = known.realm.role(f"trusting-{kind}", policy("execution", scope), trust(kind, scope))
+    def create(name: str, kind: str, account: str = scope.account) -> None:
+        trusted = trust(kind, replace(scope, account=account))
+        arn = known.realm.role(f"trusting-{name}", policy("execution", scope), trusted)
         stack = replace(known.stack, execution_role=arn, credentials=known.realm.admin)
         _create(replace(known, realm=replace(known.realm, stack=stack), place=Place(stack)))
-        return arn
 
-    create("execution")
+    create("execution", "execution")
     with pytest.raises(ClaryError, match=r"role/trusting-scheduler"):
-        create("scheduler")
+        create("scheduler", "scheduler")
+    with pytest.raises(ClaryError, match=r"role/trusting-elsewhere"):
+        create("elsewhere", "execution", "999999999999")
+
+
+def test_a_schedulers_role_is_assumed_by_its_own_service_for_this_account_only(known: Known) -> None:
+    known.realm.allow(EVERYTHING)
+    scope = scope_of(known.stack)
+
+    def schedule(name: str, kind: str, account: str = scope.account) -> None:
+        arn = known.realm.role(
+            f"waking-{name}", policy("scheduler", scope), trust(kind, replace(scope, account=account))
+        )
+        wanted = _schedule(f"waking-{name}", arn)
+        with known.place.aws.call("scheduler:CreateSchedule") as client:
+            client.create_schedule(**wanted)
+
+    schedule("scheduler", "scheduler")
+    for name, kind, account in (("execution", "execution", scope.account), ("other", "scheduler", "999999999999")):
+        with pytest.raises(ClaryError, match="to assume the role"):
+            schedule(name, kind, account)

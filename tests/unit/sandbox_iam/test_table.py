@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from clary.sandbox.iam.table import TABLE
-from clary.sandbox.iam.table.spec import Need, Tagged
+from clary.sandbox.iam.table.ec2 import INTERFACE, SECURITY_GROUP, SUBNET
+from clary.sandbox.iam.table.spec import Need, ResourceType, Tagged
 from clary.sandbox.operations import OPERATIONS, SAGEMAKER, SERVICE_QUOTAS
 
 NEEDS = [
@@ -47,6 +48,12 @@ def test_a_need_is_as_the_reference_has_it(reference: dict[str, Any], need: Need
     for key in need.keys:
         wanted = {"aws:RequestTag/${TagKey}", "aws:TagKeys"} if isinstance(key, Tagged) else {key.name}
         assert wanted <= known
+
+
+@pytest.mark.parametrize("on", [INTERFACE, SUBNET, SECURITY_GROUP], ids=lambda on: on.name)
+def test_a_resource_of_a_jobs_network_is_as_the_reference_has_it(reference: dict[str, Any], on: ResourceType) -> None:
+    assert reference["ec2"]["resources"][on.name]["arn"] == on.template
+    assert on.name in reference["ec2"]["privileges"]["CreateNetworkInterface"]["resource_types"]
 
 
 def test_every_operation_of_the_sandbox_itself_is_listed() -> None:

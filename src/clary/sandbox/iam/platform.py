@@ -13,6 +13,7 @@ from clary.sandbox.iam import SESSION_NAME
 from clary.sandbox.iam.call import Call
 from clary.sandbox.iam.sessions import Session
 from clary.sandbox.iam.table.common import KEY
+from clary.sandbox.iam.table.ec2 import INTERFACE, SECURITY_GROUP, SUBNET
 from clary.sandbox.iam.table.ecr import REPOSITORY
 from clary.sandbox.iam.table.logs import STREAM
 from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
@@ -30,17 +31,10 @@ _ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<name>[^:@]+)"
 )
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
-_NETWORK = (
-    "ec2:DescribeSubnets",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeVpcs",
-    "ec2:DescribeDhcpOptions",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:CreateNetworkInterface",
-    "ec2:CreateNetworkInterfacePermission",
-    "ec2:DeleteNetworkInterface",
-    "ec2:DeleteNetworkInterfacePermission",
-)
+_NETWORK_LOOKS = ("Subnets", "SecurityGroups", "Vpcs", "DhcpOptions", "NetworkInterfaces")
+_OF_INTERFACES = ("CreateNetworkInterfacePermission", "DeleteNetworkInterface", "DeleteNetworkInterfacePermission")
+_AN_INTERFACE = "eni-0123456789abcdef0"
+"""Stands for the interface that is made: a policy cannot name it beforehand."""
 
 
 class RoleRights:
@@ -91,9 +85,19 @@ class RoleRights:
         found = (self.lacks(action, resource) for action, resource in actions)
         return next((one for one in found if one), None)
 
-    def cannot_join_network(self) -> str | None:
-        """Return why network interfaces cannot be made, or None."""
-        found = (self.lacks(action, "*") for action in _NETWORK)
+    def cannot_join_network(self, network: Mapping[str, Any]) -> str | None:
+        """Return why network interfaces cannot be made in a request's VpcConfig, or None.
+
+        CreateNetworkInterface is weighed for the interface, its subnet and each of its security groups, as the Service
+        Authorization Reference lists its resources.
+        """
+        interface = INTERFACE.arn(self._call, _AN_INTERFACE)
+        subnets = [SUBNET.arn(self._call, str(one)) for one in network.get("Subnets", [])]
+        groups = [SECURITY_GROUP.arn(self._call, str(one)) for one in network.get("SecurityGroupIds", [])]
+        needs = [(f"ec2:Describe{what}", "*") for what in _NETWORK_LOOKS]
+        needs += [("ec2:CreateNetworkInterface", one) for one in (*subnets, *groups, interface)]
+        needs += [(f"ec2:{action}", interface) for action in _OF_INTERFACES]
+        found = (self.lacks(action, resource) for action, resource in needs)
         return next((one for one in found if one), None)
 
     def cannot_use_key(self, action: str, key: str, service: str, **context: str) -> str | None:
@@ -129,7 +133,7 @@ def check_creation(guard: Guard, call: Call) -> None:
                 f" from S3: {lack}",
             )
     network = call.get("VpcConfig") or call.get("NetworkConfig.VpcConfig")
-    lack = rights.cannot_join_network() if network else None
+    lack = rights.cannot_join_network(network) if network else None
     volume = call.text("ResourceConfig.VolumeKmsKeyId") or call.text("ProcessingResources.ClusterConfig.VolumeKmsKeyId")
     if lack is None and volume:
         lack = rights.cannot_use_key("kms:CreateGrant", volume, "sagemaker", kms_GrantIsForAWSResource="true")
