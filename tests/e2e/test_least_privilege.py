@@ -563,7 +563,7 @@ def test_a_schedulers_role_is_assumed_by_its_own_service_for_this_account_only(k
         arn = known.realm.role(
             f"waking-{name}", policy("scheduler", scope), trust(kind, replace(scope, account=account))
         )
-        wanted = _schedule(f"waking-{name}", arn)
+        wanted = _schedule(f"waking-{name}", arn) | {"GroupName": "default"}
         with known.place.aws.call("scheduler:CreateSchedule") as client:
             client.create_schedule(**wanted)
 
