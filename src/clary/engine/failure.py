@@ -152,6 +152,8 @@ def cause_of(error: BaseException) -> str:
         return "permission"
     if isinstance(error, ThrottledError):
         return "throttled"
+    if isinstance(error, RunFailedError) and "cause" in error.details:  # the job of an isolated call has died
+        return str(error.details["cause"])
     if isinstance(error, (AwsError, JournalError)) and not isinstance(error, DivergenceError):
         return "internal"
     return "user_code"

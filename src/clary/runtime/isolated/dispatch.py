@@ -38,6 +38,8 @@ _CREATE_PAUSE, _CREATE_LONGEST = 1.0, 20.0
 _QUOTA_PAUSE = 15.0
 _NAP = 0.5
 
+LOST = "lost"
+"""The end of a job that left no result while nobody watched: the call has a further one, and this one is no failure."""
 WAITING, CLAIMED, RUNNING = "waiting", "claimed", "running"
 
 
@@ -66,9 +68,9 @@ class Ticket:
     ended: threading.Event = field(default_factory=threading.Event)
     claimed_at: float = 0.0
     poll_at: float = 0.0
-    poll_pause: float = POLL_FIRST
+    poll_pause: float = 0.0
     look_at: float = 0.0
-    look_pause: float = LOOK_FIRST
+    look_pause: float = 0.0
     hearers: list[Callable[[], object]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -200,7 +202,7 @@ class Dispatcher:
         self._calls.template(call)
         known = journal.state.call_jobs.get(call.path, [])
         ticket.number = len(known) + 1
-        if known and not known[-1]["taken"] and known[-1]["end"] is None:
+        if known and not known[-1]["taken"] and (known[-1]["end"] or {}).get("outcome") != LOST:
             last = known[-1]
             if (last["inputs"], last["source"]) == (call.inputs, call.callee.source):
                 ticket.number, ticket.job, ticket.attempt, ticket.adopted = (
@@ -271,6 +273,7 @@ class Dispatcher:
     def _watch_from_now(self, ticket: Ticket) -> None:
         now = time.time()
         ticket.status = RUNNING
+        ticket.poll_pause, ticket.look_pause = POLL_FIRST, LOOK_FIRST
         ticket.poll_at, ticket.look_at = now + ticket.poll_pause, now + ticket.look_pause
 
     # -- while running
@@ -322,9 +325,8 @@ class Dispatcher:
 
     def _begin_anew(self, ticket: Ticket) -> None:
         """Give a call whose job has ended without a result, while nobody watched, a further job."""
-        self._calls.execution.write(records.call_job_ended(ticket.call.path, ticket.number, "lost"))
+        self._calls.execution.write(records.call_job_ended(ticket.call.path, ticket.number, LOST))
         ticket.status, ticket.adopted = WAITING, False
-        ticket.poll_pause, ticket.look_pause = POLL_FIRST, LOOK_FIRST
 
     def _end(self, ticket: Ticket, result: Record) -> None:
         ticket.result = result
