@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from clary.agent import children, local
+from clary.agent import children, local, retries
 from clary.agent.planning import again, pointer_of
 from clary.agent.present import run_view
 from clary.errors import (
@@ -245,7 +245,8 @@ def _record_end(place: Place, log: Log, state: RunState, attempt: Attempt, job: 
         if latest.outcome is not None:
             return [records.attempt_ended(attempt.number, latest.outcome, None, job_record(job))]
         failure = _explained(place, job, stop_requested=now.stop_requested)
-        return [records.attempt_ended(attempt.number, failure.outcome, _failure(failure), job_record(job))]
+        seen = records.attempt_ended(attempt.number, failure.outcome, _failure(failure), job_record(job))
+        return [seen, *retries.after(place, now, attempt, failure)]
 
     append(log, state, ended)
 

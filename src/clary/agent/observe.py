@@ -74,6 +74,8 @@ def note_of(record: Record, at: float) -> str | None:
         error = record["error"]
         pause = max(0.0, record["next_at"] - at)
         return f"{what}: try {record['n']} failed ({error['type']}: {error['message']}); again in {pause:.0f} s."
+    if kind == records.SUSPENDED and record.get("retry"):
+        return f"The platform ended the attempt; another one follows in {max(0.0, record['until'] - at):.0f} s."
     if kind == records.WAIT:
         return f"Waiting for an answer to {record['name']!r}: {record['question']}"
     if kind == records.ANSWER:

@@ -175,9 +175,12 @@ def timer(path: str, until: float) -> Record:
     return {"kind": TIMER, "path": path, "until": until}
 
 
-def suspended(on: list[str], until: float | None) -> Record:
-    """The attempt has ended, nothing runs, and the run goes on when one of ``on`` is answered, or at ``until``."""
-    return {"kind": SUSPENDED, "on": on, "until": until}
+def suspended(on: list[str], until: float | None, retry: int = 0) -> Record:
+    """The attempt has ended, nothing runs, and the run goes on when one of ``on`` is answered, or at ``until``.
+
+    ``retry`` counts the attempts that follow because the platform, not the flow, ended the one before.
+    """
+    return {"kind": SUSPENDED, "on": on, "until": until, "retry": retry}
 
 
 def call_job(path: str, number: int, job: str, *, inputs: Record, source: str) -> Record:

@@ -80,6 +80,8 @@ class RunState:
     """How waits ended, by path; the first answer holds."""
     timers: dict[str, float] = field(default_factory=dict)
     """Until when the flow sleeps, by path."""
+    platform_retries: int = 0
+    """How many attempts have followed because the platform ended the one before."""
     suspension: Record | None = None
     """``{on, until}`` while the run is ``waiting``."""
     call_jobs: dict[str, list[Record]] = field(default_factory=dict)
@@ -96,7 +98,7 @@ class RunState:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The latest attempt; one that is reserved counts once the attempt that reserved it is over, or it has begun."""
+        """The latest attempt; one that is reserved counts once it has begun, or the one that reserved it is over."""
         latest = max((one for one in self.attempts.values() if not one.void), key=lambda one: one.number, default=None)
         before = None if latest is None else self.attempts.get(latest.reserved_by)
         waits_its_turn = before is not None and before.outcome is None and latest is self.reserved(before.number)
@@ -280,6 +282,7 @@ def _timer(state: RunState, record: Record, _entry: Entry) -> None:
 def _suspended(state: RunState, record: Record, entry: Entry) -> None:
     state.status = WAITING
     state.suspension = record
+    state.platform_retries = record.get("retry") or state.platform_retries
     state.opener = None
     _close(state.attempts.get(entry["attempt"]), WAITING, entry["at"])
 

@@ -86,3 +86,8 @@ def asks(expires: float = 0.0) -> list[Any]:
     before = work(1)
     answer = wait("approve", Literal["yes", "no", "nobody"], question="Ship it?", metadata={"cost": 3}, **options)
     return [before, answer, work(2)]
+
+
+@flow(retries={"count": 1, "delay": 0.2, "jitter": False})
+def persists() -> int:
+    return work(1)
