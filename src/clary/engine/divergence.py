@@ -8,6 +8,8 @@ from clary.engine.replaying import SKIP, origin_of
 from clary.errors import DivergenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clary.engine.execution import Call
     from clary.journal.records import Record
 
@@ -36,18 +38,38 @@ def compare(record: Record, call: Call) -> dict[str, str] | None:
         elif name not in before:
             found[name] = "a new parameter"
         elif before[name] is not None and call.inputs[name] is not None and before[name] != call.inputs[name]:
-            found[name] = "another value than the recorded one"
+            found[name] = "another value than the recorded one" + _default_words(call, name)
     return found or None
 
 
-def error(run: str, call: Call, difference: dict[str, str]) -> DivergenceError:
-    """Return the error that shows the difference and the ways out."""
+def error(run: str, call: Call, difference: dict[str, str], recorded: Mapping[str, Record]) -> DivergenceError:
+    """Return the error that shows the difference, the recorded call that this one is like, and the ways out."""
     shown = "; ".join(f"{part}: {what}" for part, what in sorted(difference.items()))
+    like = _like(call, recorded)
+    hint = ""
+    if like is not None:
+        hint = f" It is like the recorded {like}: a call of {call.callee.name} has gone, or their order has changed."
+    elif difference.keys() & call.inputs.keys() and "source" not in difference:
+        hint = " No recorded call is like it: a call has been put in before it, or what it is given has changed."
     return DivergenceError(
         "replay.diverged",
-        f"{call.path} is not the call that was recorded ({shown}).",
+        f"{call.path} is not the call that was recorded ({shown}).{hint}",
         next_step=f"Run it again: clary runs resume {run} --on-change rerun; or keep the recorded result: "
         "--on-change accept; or restore the code and resume.",
         field=call.path,
-        details={"path": call.path, "difference": difference},
+        details={"path": call.path, "difference": difference, **({"like": like} if like is not None else {})},
     )
+
+
+def _default_words(call: Call, name: str) -> str:
+    given = call.callee.signature.bind(*call.arguments, **call.keywords).arguments
+    return "" if name in given else ": its default has changed"
+
+
+def _like(call: Call, recorded: Mapping[str, Record]) -> str | None:
+    """Return the path of a recorded call of the same checkpoint, made at the same place, that is just like this one."""
+    place = call.path.rpartition("/")[0]
+    for path, record in recorded.items():
+        if path.rpartition("/")[0] == place and record["name"] == call.callee.name and compare(record, call) is None:
+            return path
+    return None

@@ -176,7 +176,7 @@ class Execution:
             with self.news:  # its place in the log will be another
                 self.committed = ["" if path == call.path else path for path in self.committed]
             return False
-        raise divergence.error(self.run_id, call, difference)
+        raise divergence.error(self.run_id, call, difference, self.recorded)
 
     def replay(self, call: Call, *, submitted: bool = False) -> Any:
         """Return what the record holds for the call, or raise the recorded failure."""
