@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clary.agent.views import SETTLED, AttemptView, CallJobView, CallView, FailureView, RunView, WaitView
+from clary.agent.views import SETTLED, AttemptView, CallJobView, CallView, FailureView, ProgressView, RunView, WaitView
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
@@ -27,6 +27,8 @@ COLUMNS: dict[str, Callable[[RunView], str]] = {
     "STACK": lambda run: run.stack,
 }
 """The columns of a list of runs, with what they say of a run."""
+_BAR = 20
+"""Columns of a bar."""
 OUTER_FRAMES, INNER_FRAMES = 4, 12
 LONGEST_SUMMARY = 2000
 """Of a failure, what people are shown; ``-o json`` has all of it."""
@@ -88,6 +90,8 @@ def page(run: RunView) -> None:
     _calls(run.calls)
     _call_jobs(run.call_jobs)
     _waits(run)
+    for line in run.progress:
+        say(f"  {progress_line(line)}")
     _facts(run)
     _artifacts(run)
     if run.failure is not None:
@@ -196,6 +200,17 @@ def _replay_text(run: RunView) -> str | None:
     return f"{run.replay_of['run']} from {run.replay_of['at']} on{tag}{changes}"
 
 
+def progress_line(line: ProgressView) -> str:
+    """Return the line of one call's progress: ``train#3  ━━━━────── 4/10  epoch 4``."""
+    bar = ""
+    if line.total:
+        share = min(max(line.done / line.total, 0.0), 1.0)
+        full = round(share * _BAR)
+        bar = f"{output.style('━' * full, 'cyan')}{'─' * (_BAR - full)} "
+    count = f"{line.done:g}" if line.total is None else f"{line.done:g}/{line.total:g}"
+    return "  ".join(part for part in (line.path, f"{bar}{count}", line.message) if part)
+
+
 def _billable_text(run: RunView) -> str | None:
     seconds = billable(run)
     return None if seconds is None else human.duration(seconds) if seconds >= 60 else f"{seconds} s"
@@ -220,7 +235,12 @@ def _calls(calls: tuple[CallView, ...]) -> None:
     say(output.style("Checkpoints", bold=True))
     for call in calls:
         preview = textwrap.shorten(call.preview, 60, placeholder="…")
-        shown = [call_line(call), f"attempt {call.attempt}" if call.origin is None else "", preview, call.artifact or ""]
+        shown = [
+            call_line(call),
+            f"attempt {call.attempt}" if call.origin is None else "",
+            preview,
+            call.artifact or "",
+        ]
         say("  " + "  ".join(part for part in shown if part))
 
 

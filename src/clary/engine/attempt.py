@@ -233,8 +233,15 @@ def _interruption(error: BaseException) -> BaseException | None:
 
 def _completed(execution: Execution, value: Any) -> Outcome:
     execution.journal.close(Fenced("the run is completed"))
-    left_over = tuple(path for path in execution.recorded if path not in execution.replayed)
+    left_over = tuple(path for path in execution.recorded if not _is_replayed(execution, path))
     return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
+
+
+def _is_replayed(execution: Execution, path: str) -> bool:
+    """Tell whether the record answered the call, or one that had made it."""
+    while path and path not in execution.replayed:
+        path = path.rpartition("/")[0]
+    return bool(path)
 
 
 def _output(execution: Execution) -> Any:

@@ -145,6 +145,72 @@ def test_a_difference_is_refused_rerun_or_accepted(tmp_path: Path, change: str) 
     assert call_paths(log) == ["step#1", "step#1"]
 
 
+@checkpoint
+def squared(value: int, power: int = 2) -> int:
+    return value**power
+
+
+@checkpoint(name="squared")
+def squared_otherwise(value: int, power: int = 3) -> int:
+    return value**power
+
+
+@pytest.mark.parametrize(
+    ("now", "like", "words"),
+    [
+        ([2, 1, 3], "squared#2", "order has changed"),
+        ([2, 3], "squared#2", "has gone"),
+        ([100, 1, 2, 3], None, "put in before it"),
+        ([5, 2, 3], None, "what it is given has changed"),
+    ],
+    ids=["swapped", "removed", "inserted", "changed"],
+)
+def test_the_difference_names_both_calls_and_the_ways_out(
+    tmp_path: Path, now: list[int], like: str | None, words: str
+) -> None:
+    def squares(values: list[int]) -> Any:
+        return lambda: [squared(value) for value in values]
+
+    def body() -> Any:
+        return squares(now)()
+
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(squares([1, 2, 3])), flow(body))
+    assert isinstance(outcome.error, DivergenceError)
+    assert outcome.error.details.get("like") == like
+    assert words in outcome.error.summary
+    assert "squared#1" in outcome.error.summary
+    assert outcome.error.details["difference"] == {"value": "another value than the recorded one"}
+    for way in ("--on-change rerun", "--on-change accept", RUN):
+        assert way in outcome.error.next_step
+
+
+def test_a_changed_default_is_told_as_that(tmp_path: Path) -> None:
+    def body() -> int:
+        return squared_otherwise(2)
+
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(lambda: squared(2)), flow(body))
+    assert isinstance(outcome.error, DivergenceError)
+    assert outcome.error.details["difference"]["power"].endswith("its default has changed")
+    assert "source" in outcome.error.details["difference"]
+
+
+def test_a_renamed_checkpoint_runs_and_the_old_call_is_left_over(tmp_path: Path) -> None:
+    @checkpoint
+    def fit(value: int) -> int:
+        return value
+
+    @checkpoint
+    def train(value: int) -> int:
+        return value
+
+    def body() -> int:
+        return fit(1)
+
+    outcome, log = two_attempts("sqlite", tmp_path, ending(lambda: train(1)), flow(body))
+    assert outcome.left_over == ("train#1",)
+    assert call_paths(log) == ["train#1", "fit#1"]
+
+
 def test_what_was_run_again_answers_the_attempts_that_follow(tmp_path: Path) -> None:
     before, after, _ = _changes()["source"]
     outcome, log, store = first_attempt("sqlite", tmp_path, ending(before))
