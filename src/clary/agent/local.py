@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import configuration, output, secrets
+from clary.agent import configuration, output, progress, secrets
 from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from clary.agent.targets import FlowTarget
     from clary.agent.views import Observer, RunView
     from clary.engine.execution import Execution
+    from clary.engine.progress import Board
     from clary.journal.log import Log
     from clary.journal.records import Record
 
@@ -263,10 +264,18 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
             with output.not_kept():
                 observer.call(call_view(record, place.store, attempt=attempt))
 
+    boards: list[Board] = []
     file = output.output_file(place.stack.artifact_store, state.run)
-    with output.kept_output(file), masked_output(), _orderly_stop():
+    with output.kept_output(file), masked_output(), _orderly_stop(), _closing(boards):
         outcome = run_attempt(
-            log, place.store, lambda _: target.flow, attempt, host=socket.gethostname(), on_call=told, extend=_extend
+            log,
+            place.store,
+            lambda _: target.flow,
+            attempt,
+            host=socket.gethostname(),
+            on_call=told,
+            on_open=lambda journal: boards.append(progress.board_here(place, journal, observer)),
+            extend=_extend,
         )
     _raised.clear()
     if outcome.error is not None and outcome.status == "failed":
@@ -277,6 +286,16 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
     if outcome.exit_code == EXIT_TRY_AGAIN and outcome.error is not None:
         raise outcome.error
     return run_view(_closed(log, state, attempt, outcome), place.store)
+
+
+@contextmanager
+def _closing(boards: list[Board]) -> Iterator[None]:
+    """Close, at the end of the block, the boards that it has made."""
+    try:
+        yield
+    finally:
+        for board in boards:
+            board.close()
 
 
 def _extend(execution: Execution) -> None:

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from clary.agent import children, lifecycle, output
+from clary.agent import children, lifecycle, output, progress
 from clary.agent.present import call_view, phase_views, run_view
 from clary.errors import ClaryError, Retry, ThrottledError
 from clary.journal import records
@@ -26,6 +26,8 @@ RECORD_SECONDS = 0.5
 DESCRIBE_SECONDS, DESCRIBE_LONGEST = 2.0, 10.0
 """Between looks at the job, growing: a death that left no record is seen that late, at most."""
 LOG_SECONDS = 1.0
+PROGRESS_SECONDS = 2.0
+"""Between looks at how far the calls of a run are (one small GET)."""
 UPLOAD_GRACE = 10.0
 """Seconds for which a job may go on (it uploads its output) after its run is over, before the watch ends."""
 OUTAGE_PATIENCE = 120.0
@@ -102,6 +104,7 @@ class _Watch:
         self._messages: set[str] = set()
         self._next_record = 0.0
         self._next_look = 0.0
+        self._next_progress = 0.0
         self._look_pause = DESCRIBE_SECONDS
         self._ended_at: float | None = None
         self._trouble_since: float | None = None
@@ -154,6 +157,8 @@ class _Watch:
                 self.read()
             if now >= self._next_look:
                 self.look()
+            if now >= self._next_progress:
+                self._tell_progress()
             if now >= until or self.state.settled != settled:
                 return
             time.sleep(max(0.0, min(_NAP, until - now)))
@@ -210,6 +215,14 @@ class _Watch:
     def _tell_call(self, record: Record) -> None:
         if self.observer is not None:
             self.observer.call(call_view(record, self.place.store))
+
+    def _tell_progress(self) -> None:
+        self._next_progress = time.monotonic() + PROGRESS_SECONDS
+        if self.observer is None or self.state.status != "running":
+            return
+        with self.patience():
+            if lines := progress.read(self.place, self.run, self.attempt):
+                self.observer.progress(lines)
 
     def _tell_phases(self) -> None:
         job = self._seen.job if self._seen is not None else None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import catalog, configuration, keys, lifecycle, local, observe
+from clary.agent import catalog, configuration, keys, lifecycle, local, observe, progress
 from clary.agent.place import Place, place_of
 from clary.agent.replay import Changes, prepare, refuse_retry
 from clary.agent.specs import read_spec
@@ -109,7 +109,11 @@ def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None) -> li
 
 def get_run(stack: Stack, run_id: str) -> RunView:
     """Return a run, brought up to date; raises NotFoundError (``run.not_found``)."""
-    return catalog.remember(lifecycle.advance(place_of(stack), run_id).view)
+    place = place_of(stack)
+    view = catalog.remember(lifecycle.advance(place, run_id).view)
+    if view.status != "running":
+        return view
+    return replace(view, progress=progress.read(place, run_id, view.attempts[-1].number))
 
 
 def specification(stack: Stack, run_id: str) -> dict[str, Any]:

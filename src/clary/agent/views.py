@@ -17,6 +17,7 @@ __all__ = [
     "FailureView",
     "Observer",
     "PhaseView",
+    "ProgressView",
     "RunView",
     "WaitView",
 ]
@@ -134,6 +135,19 @@ class WaitView:
 
 
 @dataclass(frozen=True)
+class ProgressView:
+    """How far a call is, as its code told last."""
+
+    path: str
+    """Of the call; empty for the flow's body."""
+    done: float
+    total: float | None
+    message: str
+    at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True)
 class FailureView:
     """Why a run did not complete."""
 
@@ -171,6 +185,8 @@ class RunView:
     """The key that it was started under."""
     reused: bool = False
     """Whether a start under the key found this run, and began nothing."""
+    progress: tuple[ProgressView, ...] = ()
+    """How far it is, while it runs."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the flow noted about the run with ``log()``: plain data by name."""
     waits: tuple[WaitView, ...] = ()
@@ -198,6 +214,9 @@ class Observer(Protocol):
 
     def call(self, call: CallView) -> None:
         """Report a checkpoint call that is in the record now."""
+
+    def progress(self, lines: tuple[ProgressView, ...]) -> None:
+        """Report how far calls are, each as it told last; of a local run from a thread of its own."""
 
     def note(self, text: str) -> None:
         """Say something the person should know (a code upload, a wait for capacity)."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
+from clary.cli.progress_line import ProgressLine
 from clary.cli.run_text import call_line
 
 if TYPE_CHECKING:
-    from clary.agent.views import CallView, PhaseView, RunView
+    from clary.agent.views import CallView, PhaseView, ProgressView, RunView
 
 
 class LiveView:
@@ -29,6 +30,7 @@ class LiveView:
         self._hosts: set[str] = set()
         self._calls: set[tuple[str, int]] = set()
         self._kept: Counter[int] = Counter()
+        self._progress = ProgressLine()
 
     def submitted(self, run: RunView) -> None:
         """Print what runs, where, and under which job."""
@@ -37,11 +39,11 @@ class LiveView:
         latest = run.attempts[-1] if run.attempts else None
         self._attempt = latest.number if latest else 1
         if first:
-            say(f"Run {output.style(run.id, bold=True)}: {run.flow} on {run.stack}")
+            self._say(f"Run {output.style(run.id, bold=True)}: {run.flow} on {run.stack}")
         if latest is not None and latest.job:
-            say(f"  attempt {latest.number}, job {latest.job}")
+            self._say(f"  attempt {latest.number}, job {latest.job}")
         elif self._attempt > 1:
-            say(f"  attempt {self._attempt}")
+            self._say(f"  attempt {self._attempt}")
 
     def phase(self, attempt: int, phase: PhaseView) -> None:
         """Print a phase that began, and how long the one before it took."""
@@ -56,7 +58,7 @@ class LiveView:
         if before is not None and before.started is not None and phase.started is not None:
             took = f"  [{before.name} took {human.duration(phase.started - before.started)}]"
         message = f"  {phase.message}" if phase.message else ""
-        say(f"  {when}  {output.style(phase.name, 'cyan')}{message}{took}")
+        self._say(f"  {when}  {output.style(phase.name, 'cyan')}{message}{took}")
 
     def log(self, host: str, timestamp: float, line: str) -> None:  # noqa: ARG002 the line is printed as it comes
         """Print a line of the job's output; the host is named once there are several."""
@@ -67,7 +69,7 @@ class LiveView:
         self._said[key] += 1
         self._say_kept()
         self._hosts.add(host)
-        say(f"[{host}] {line}" if len(self._hosts) > 1 else line)
+        self._say(f"[{host}] {line}" if len(self._hosts) > 1 else line)
 
     def call(self, call: CallView) -> None:
         """Print a checkpoint call; those recorded by an earlier attempt are counted and told in one line."""
@@ -78,11 +80,16 @@ class LiveView:
             self._kept[call.attempt] += 1
             return
         self._say_kept()
-        say(f"  {call_line(call)}")
+        self._say(f"  {call_line(call)}")
+
+    def progress(self, lines: tuple[ProgressView, ...]) -> None:
+        """Print how far the call is that told last."""
+        if lines:
+            self._progress.show(lines[-1])
 
     def note(self, text: str) -> None:
         """Print something the person should know."""
-        say(f"  {output.style('·', 'cyan')} {text}")
+        self._say(f"  {output.style('·', 'cyan')} {text}")
 
     def look_again(self) -> None:
         """Expect to be told once more of all that was printed: only what is new is printed then."""
@@ -90,7 +97,12 @@ class LiveView:
 
     def finish(self) -> None:
         """Print what was held back; the summary follows."""
+        self._progress.clear()
         self._say_kept()
+
+    def _say(self, text: str) -> None:
+        self._progress.clear()
+        say(text)
 
     def _say_kept(self) -> None:
         if not self._kept:
@@ -102,7 +114,7 @@ class LiveView:
         sources = ["the replayed run"] if 0 in self._kept else []  # what no attempt of this run has recorded
         sources += [f"{word} {' and '.join(attempts)}"] if attempts else []
         self._kept.clear()
-        say(f"  {output.style('✓', 'green')} {count} {noun} kept from {' and '.join(sources)}, not run again")
+        self._say(f"  {output.style('✓', 'green')} {count} {noun} kept from {' and '.join(sources)}, not run again")
 
 
 class SilentView:
@@ -122,6 +134,9 @@ class SilentView:
         """Print nothing."""
 
     def call(self, call: CallView) -> None:
+        """Print nothing."""
+
+    def progress(self, lines: tuple[ProgressView, ...]) -> None:
         """Print nothing."""
 
     def note(self, text: str) -> None:

@@ -8,6 +8,7 @@ from clary.flows.context import RunContext, current_run, load, log, save
 from clary.flows.flow import Flow, FlowOptions, flow
 from clary.flows.handles import RunHandle
 from clary.flows.stacks import configure, create_stack, current_stack, delete_stack, list_stacks, use_stack
+from clary.flows.telling import progress
 from clary.flows.waiting import sleep, sleep_async, wait, wait_async
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "list_stacks",
     "load",
     "log",
+    "progress",
     "save",
     "sleep",
     "sleep_async",

@@ -1,4 +1,5 @@
-"""Once a minute: progress for whoever watches, and a look at what others wrote into the log (a stop request).
+"""Once a minute, and when the flow tells how far it is: progress for whoever watches; and a look at what others wrote
+into the log (a stop request).
 
 The heartbeat proves nothing about life and never starts an attempt; its age serves warnings only.
 """
@@ -13,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from clary.engine.progress import Board, attach
 from clary.errors import ClaryError, Interruption
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Heartbeat:
     def __init__(self, journal: Journal, store: ObjectStore, interval: float = INTERVAL) -> None:
         self._journal = journal
         self._store = store
+        self._board = Board(lambda _: self._write())
+        attach(journal, self._board)
         self._interval = interval
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="clary-heartbeat", daemon=True)
@@ -40,12 +44,13 @@ class Heartbeat:
     def stop(self) -> None:
         """End; does not wait for a request under way."""
         self._over.set()
+        self._board.close()
 
     def _beat(self) -> None:
         while not self._over.wait(self._interval):
             try:
                 self._journal.absorb()
-                self._store.put(f"runs/{self._journal.state.run}/heartbeat.json", json.dumps(self._progress()).encode())
+                self._write()
             except ClaryError:
                 continue  # an outage: the next one will do
             except Interruption:
@@ -55,7 +60,13 @@ class Heartbeat:
         if not self._over.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _progress(self) -> dict[str, float | int]:
+    def _write(self) -> None:
         state = self._journal.state
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return {"attempt": self._journal.attempt, "at": time.time(), "calls": len(state.calls), "peak_memory": peak}
+        beat = {
+            "attempt": self._journal.attempt,
+            "at": time.time(),
+            "calls": len(state.calls),
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "progress": self._board.lines(),
+        }
+        self._store.put(f"runs/{state.run}/heartbeat.json", json.dumps(beat).encode())

@@ -21,7 +21,7 @@ from clary.ids import new_id
 from clary.stacks.model import Stack, local_stack
 
 if TYPE_CHECKING:
-    from clary.agent.views import CallView, PhaseView, RunView
+    from clary.agent.views import CallView, PhaseView, ProgressView, RunView
 
 FLOWS = """
 import os
@@ -95,6 +95,9 @@ class Recorder:
 
     def call(self, call: CallView) -> None:
         self.told.append(("call", call))
+
+    def progress(self, lines: tuple[ProgressView, ...]) -> None:
+        self.told.append(("progress", lines))
 
     def note(self, text: str) -> None:
         self.told.append(("note", text))
