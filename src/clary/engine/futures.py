@@ -14,7 +14,7 @@ from clary.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
     from concurrent.futures import Future
 
     from clary.engine.execution import Call, Execution
@@ -85,6 +85,10 @@ class CallFuture(Generic[T]):
         """Tell whether the call has ended."""
         return self._future.done()
 
+    def when_done(self, tell: Callable[[], object]) -> None:
+        """Let ``tell`` be called once the call has ended, from any thread; at once if it has."""
+        self._future.add_done_callback(lambda _done: tell())
+
     def __await__(self) -> Generator[Any, None, T]:
         """Wait in an event loop."""
         import asyncio
@@ -93,8 +97,24 @@ class CallFuture(Generic[T]):
             # The attempt's threads may all be waiting, this one's among them: the loop's own ones run the call.
             run = functools.partial(self._run, for_a_worker=True)
             self._helper = asyncio.get_running_loop().run_in_executor(None, run)
-        self._execution.unseen_failures.pop(self.path, None)
-        return asyncio.wrap_future(self._future).__await__()
+        return self._given().__await__()
+
+    async def _given(self) -> T:
+        import asyncio
+
+        try:
+            return await asyncio.wrap_future(self._future)
+        finally:
+            if self._future.done():  # else whoever asked has been cancelled
+                self._execution.unseen_failures.pop(self.path, None)
+
+    def ended(self) -> asyncio.Future[T]:
+        """Return a future of the running loop that is done when the call is; taking it asks for no result."""
+        import asyncio
+
+        ended = asyncio.wrap_future(self._future)
+        ended.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is told of elsewhere
+        return ended
 
     def __repr__(self) -> str:
         return f"<call {self.path} {'done' if self.done() else 'pending'}>"
@@ -122,6 +142,10 @@ class CallFuture(Generic[T]):
     def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Tell whether the call is a task of that loop."""
         return self._loop is loop
+
+    def runs_as(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether the call is that task."""
+        return self._task is task
 
     def _run(self, *, for_a_worker: bool = False) -> None:
         if not self._claim.acquire(blocking=False):

@@ -41,6 +41,8 @@ _OWN = (
     "engine/*.py",
     "flows/*.py",
     "journal/*.py",
+    "kitaru/*.py",
+    "zenml/*.py",
     "objects/*.py",
     "runtime/*.py",
     "runtime/isolated/*.py",

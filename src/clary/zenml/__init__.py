@@ -1,0 +1,44 @@
+"""The shapes of ZenML's dynamic pipelines over Clary's flows: ``@step``, ``@pipeline(dynamic=True)``, artifacts.
+
+A dynamic pipeline runs here once ``from zenml import …`` reads ``from clary.zenml import …``. Static pipelines, whose
+body is traced into a graph, have no place yet; ``docs/how-to/migrate-from-zenml.md`` says what becomes of each name.
+Runs inside the job: standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clary.kitaru.handles import unmapped
+from clary.zenml.context import StepContext, get_step_context, load_artifact, log_metadata, save_artifact, wait
+from clary.zenml.options import DockerSettings, SagemakerOrchestratorSettings, StepRetryConfig
+from clary.zenml.pipelines import PipelineDefinition, PipelineRun, pipeline
+from clary.zenml.steps import StepDefinition, step
+
+__all__ = [
+    "DockerSettings",
+    "PipelineDefinition",
+    "PipelineRun",
+    "SagemakerOrchestratorSettings",
+    "StepContext",
+    "StepDefinition",
+    "StepRetryConfig",
+    "get_step_context",
+    "load_artifact",
+    "log_metadata",
+    "pipeline",
+    "save_artifact",
+    "step",
+    "unmapped",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from clary.zenml.missing import REASONS
+
+    if name in REASONS:
+        from clary.zenml.options import refuse
+
+        refuse(f"zenml.{name}", *REASONS[name])
+    raise AttributeError(f"module 'clary.zenml' has no attribute {name!r}")
