@@ -137,12 +137,12 @@ class Execution:
                 self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clary-call")
             return self._pool
 
-    def drain(self) -> None:
+    def drain(self, below: str = "") -> None:
         """Wait for calls that were submitted and never asked for: what a flow has begun belongs to its run."""
-        while waiting := list(self.open_calls):  # they may begin others
+        while waiting := [one for one in list(self.open_calls) if one.path.startswith(below)]:  # they may begin others
             for future in waiting:
                 future.wait()
-        if self._pool is not None:
+        if self._pool is not None and not below:
             self._pool.shutdown(wait=True)
 
     def close(self, reason: BaseException) -> None:
@@ -233,11 +233,11 @@ class Execution:
 
     async def _perform_async(self, call: Call, *, submitted: bool) -> Any:
         """Do as ``_perform`` does, in an event loop."""
+        from clary.engine import loops
+
         while True:
             if (at := self._next_try(call)) > time.time():
-                from clary.engine.loops import rest_until
-
-                await rest_until(self, at)
+                await loops.rest_until(self, at)
             started = time.time()
             token = current_scope.set(Scope(self, call.path, in_call=True))
             try:
@@ -246,6 +246,7 @@ class Execution:
             except Interruption:
                 raise
             except Exception as error:
+                await loops.settle(self, call)
                 if (failed_try := self._failed_try(call, error)) is not None:
                     await self._write_async(failed_try)
                     self._begin_again(failed_try)
@@ -365,6 +366,7 @@ class Execution:
         number = self.tries.get(call.path, (0, 0.0))[0] + 1
         if self.ended is not None or not call.callee.retries.allows(number, error):
             return None
+        self.drain(f"{call.path}/")  # none of its calls may still run when the body runs again
         below = [path for path in failure.failed_calls(error) if path.startswith(f"{call.path}/")]
         unseen = [path for path in self.unseen_failures if path.startswith(f"{call.path}/")]
         next_at = time.time() + call.callee.retries.pause(number)

@@ -54,8 +54,40 @@ def numbered_task(
     if scope is None:
         return asyncio.Task(coroutine, loop=loop, **options)
     context = options.pop("context", None) or contextvars.copy_context()
-    context.run(current_scope.set, Scope(scope.execution, scope.next_path("task"), in_call=scope.in_call))
-    return asyncio.Task(coroutine, loop=loop, context=context, **options)
+    place = Scope(scope.execution, scope.next_path("task"), in_call=scope.in_call)
+    context.run(current_scope.set, place)
+    task = _Numbered(coroutine, loop=loop, context=context, **options)
+    task.place = place
+    return task
+
+
+class _Numbered(asyncio.Task[Any]):
+    """A task that knows its place."""
+
+    place: Scope
+
+
+async def settle(execution: Execution, call: Call) -> None:
+    """Let nothing run any more of a try that has failed, before the next one runs the same calls.
+
+    What it submitted is seen to its end, as always; other tasks that it has left behind are cancelled.
+    """
+    if not call.callee.retries.count:
+        return
+    below = f"{call.path}/"
+    submitted = [future for future in list(execution.open_calls) if future.path.startswith(below)]
+    theirs = tuple(f"{future.path}/" for future in submitted)
+    left = [
+        task
+        for task in asyncio.all_tasks()
+        if isinstance(task, _Numbered) and task.place.execution is execution and task.place.path.startswith(below)
+        if not (task.place.path.startswith(theirs) or any(future.runs_as(task) for future in submitted))
+    ]
+    for task in left:
+        task.cancel()
+    waiting: list[asyncio.Future[Any]] = [*left, *(future.ended() for future in submitted)]
+    if waiting:
+        await asyncio.wait(waiting)
 
 
 async def rest_until(execution: Execution, moment: float) -> None:

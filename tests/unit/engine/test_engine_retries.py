@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +347,77 @@ def test_a_second_try_reads_the_chance_and_the_time_of_the_first(tmp_path: Path)
     assert outcome.status == "completed", outcome.error
     assert outcome.value[0] == outcome.value[1]
     assert len(written(log, records.VALUE)) == 1
+
+
+@checkpoint
+def slow(name: str) -> str:
+    time.sleep(0.05)
+    RAN[name] += 1
+    return name
+
+
+@checkpoint
+async def slow_async(name: str) -> str:
+    await asyncio.sleep(0.05)
+    RAN[name] += 1
+    return name
+
+
+@checkpoint(retries=QUICK)
+def leaves_calls() -> list[str]:
+    futures = slow.map(["a", "b", "c"])
+    shaky("once", 0)
+    if RAN["leaves"] == 0:
+        RAN["leaves"] += 1
+        raise ConnectionError
+    return list(futures.results())
+
+
+@checkpoint(retries=QUICK)
+async def leaves_tasks() -> list[str]:
+    futures: list[Any] = [slow_async.submit("a"), slow.submit("b"), asyncio.ensure_future(slow_async("c"))]
+    if RAN["leaves"] == 0:
+        RAN["leaves"] += 1
+        await asyncio.sleep(0)
+        raise ConnectionError
+    return list(await asyncio.gather(*futures))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("parent", [leaves_calls, leaves_tasks])
+def test_a_second_try_does_not_run_what_the_first_has_left_running(kind: str, parent: Any, tmp_path: Path) -> None:
+    def plain() -> Any:
+        return parent()
+
+    async def looped() -> Any:
+        return await parent()
+
+    body: Any = flow(workers=2)(plain if parent is leaves_calls else looped)
+    outcome, log, _ = first_attempt(kind, tmp_path, body)
+    assert outcome.value == ["a", "b", "c"]
+    assert {name: RAN[name] for name in "abc"} == {"a": 1, "b": 1, "c": 1}
+    assert len(call_paths(log)) == len(set(call_paths(log)))
+
+
+@checkpoint
+async def refused(name: str) -> None:
+    await asyncio.sleep(0.01)
+    RAN[name] += 1
+    raise KeyError(name)
+
+
+def test_a_failure_that_was_awaited_has_been_seen(tmp_path: Path) -> None:
+    """So it stays on record when the flow fails for another reason."""
+
+    @flow
+    async def body() -> str:
+        with suppress(KeyError):
+            await refused.submit("r")
+        return shaky("no", 9)
+
+    outcome, log, store = first_attempt("sqlite", tmp_path, body)
+    assert outcome.status == "failed"
+    RAN["no"] = 9
+    claim(log, 2)
+    assert attempt(log, store, body, 2).status == "completed"
+    assert RAN["r"] == 1
