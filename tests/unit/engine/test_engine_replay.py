@@ -211,6 +211,18 @@ def test_a_renamed_checkpoint_runs_and_the_old_call_is_left_over(tmp_path: Path)
     assert call_paths(log) == ["train#1", "fit#1"]
 
 
+def test_calls_of_a_call_that_the_record_answers_are_not_left_over(tmp_path: Path) -> None:
+    @checkpoint
+    def outer(value: int) -> int:
+        return squared(value)
+
+    def body() -> int:
+        return outer(2)
+
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(body), flow(body))
+    assert (outcome.value, outcome.replayed, outcome.left_over) == (4, 1, ())
+
+
 def test_what_was_run_again_answers_the_attempts_that_follow(tmp_path: Path) -> None:
     before, after, _ = _changes()["source"]
     outcome, log, store = first_attempt("sqlite", tmp_path, ending(before))
