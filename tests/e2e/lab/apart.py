@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from clary import as_completed, checkpoint, current_run, flow, load, log, save
 
 SMALL = {"instance_type": "ml.c5.large", "volume_size_in_gb": 5}
+HERE = Path(__file__).parent
+TOOLS = {"PATH": "/opt/ml/code/tools:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 @checkpoint(runtime="isolated", resources=SMALL, limit=3)
@@ -26,6 +29,22 @@ def near(number: int) -> int:
     return number + 1
 
 
+@flow
+def spread(count: int = 3, pause: float = 0.0) -> dict[str, Any]:
+    """Calls beside each other, and one in the flow's own job."""
+    beside = [future.result() for future in as_completed(apart.map(range(count), pause=pause))]
+    return {
+        "numbers": sorted(one["number"] for one in beside),
+        "jobs": sorted({one["job"] for one in beside}),
+        "own": os.environ["TRAINING_JOB_NAME"],
+        "near": near(1),
+    }
+
+
+enduring = flow(spread.function, name="enduring")
+held = flow(spread.function, name="held")
+
+
 @checkpoint(runtime="isolated", resources={**SMALL, "environment": {"OWN": "yes"}})
 def tells(name: str) -> str:
     """Use all that a body may ask and tell."""
@@ -33,25 +52,6 @@ def tells(name: str) -> str:
     log(told=name, canary=len(os.environ["LAB_CANARY"]))
     run = current_run()
     return f"{load('first')} {os.environ['OWN']} {run.path} {run.attempt} {len(run.idempotency_key)} {run.rank}"
-
-
-@flow
-def spread(count: int = 3, pause: float = 0.0) -> dict[str, Any]:
-    """A call by itself, a fan-out, and one beside them in the flow's own job."""
-    first = apart(0, pause)
-    beside = [future.result() for future in as_completed(apart.map(range(1, count), pause=pause))]
-    return {
-        "numbers": sorted(one["number"] for one in [first, *beside]),
-        "jobs": sorted({one["job"] for one in [first, *beside]}),
-        "own": os.environ["TRAINING_JOB_NAME"],
-        "near": near(1),
-    }
-
-
-@flow
-def tell() -> str:
-    save("first", "kept")
-    return tells("a")
 
 
 @checkpoint(runtime="isolated", resources=SMALL)
@@ -64,33 +64,25 @@ def nests() -> int:
     return near(1)
 
 
-@flow
-def divides(by: int = 0) -> str:
-    try:
-        return str(divide(by))
-    except ZeroDivisionError as error:
-        return f"caught {error}"
-
-
-@flow
-def nested() -> int:
-    return nests()
-
-
 @checkpoint(runtime="isolated", resources=SMALL, retries=1)
-def killed(marker: str) -> str:
-    """Be killed in the first job; the second finds the mark of the first one."""
-    from pathlib import Path
-
-    print(f"body of killed in {os.environ['TRAINING_JOB_NAME']}", flush=True)
+def killed(word: str) -> str:
+    """Be killed in the first job."""
     if not os.environ["CLARY_CALL"].endswith("/2"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return marker + Path("/etc/hostname").name
+    return word
 
 
 @flow
-def survives() -> str:
-    return killed("again ")
+def odds() -> dict[str, Any]:
+    """What may be asked in a body, what is refused there, and what becomes of failures."""
+    save("first", "kept")
+    calls = {"told": tells.submit("a"), "divided": divide.submit(0), "nested": nests.submit()}
+    calls["killed"] = killed.submit("again")
+    failures = {name: call.exception() for name, call in calls.items()}
+    return {
+        name: f"{type(error).__name__}: {error}" if (error := failures[name]) is not None else call.result()
+        for name, call in calls.items()
+    }
 
 
 @checkpoint(runtime="isolated", resources={**SMALL, "instance_count": 2}, distribution="hosts")
@@ -99,22 +91,71 @@ def together(fail_on: int = -1) -> dict[str, Any]:
     run = current_run()
     if run.rank == fail_on:
         raise ValueError(f"host {run.rank} does not want to")
+    said = ""
     if run.rank == 0:
         with socket.create_server(("", 7000)) as server:
             peer, _ = server.accept()
             said = peer.recv(100).decode()
     else:
-        said = ""
-        for _ in range(100):
-            try:
-                with socket.create_connection((run.hosts[0], 7000)) as peer:
-                    peer.sendall(f"hello from {run.hosts[run.rank]}".encode())
-                break
-            except OSError:
-                time.sleep(0.1)
+        _say(run.hosts[0], f"hello from {run.hosts[run.rank]}")
     return {"hosts": list(run.hosts), "rank": run.rank, "said": said}
+
+
+def _say(host: str, text: str) -> None:
+    for _ in range(100):
+        try:
+            with socket.create_connection((host, 7000)) as peer:
+                peer.sendall(text.encode())
+            return
+        except OSError:
+            time.sleep(0.1)
 
 
 @flow
 def meets(fail_on: int = -1) -> dict[str, Any]:
     return together(fail_on)
+
+
+_LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
+
+
+@checkpoint(runtime="isolated", resources={**SMALL, "instance_count": 2}, distribution={"torchrun": 2})
+def torched(fail_on: int = -1) -> dict[str, Any]:
+    """Tell the variables that torchrun's workers have, and by what they were started."""
+    if int(os.environ["RANK"]) == fail_on:
+        raise ValueError(f"rank {fail_on} does not want to")
+    print("rank", os.environ["RANK"], "of", os.environ["WORLD_SIZE"], "runs", flush=True)
+    told = {name: os.environ[name] for name in _LAUNCHED}
+    return {**told, "launcher": os.environ.get("STAND_IN", "none"), "host": current_run().rank}
+
+
+@checkpoint(
+    runtime="isolated",
+    resources={**SMALL, "instance_count": 2, "environment": TOOLS},
+    distribution={"mpi": 2},
+)
+def passed() -> dict[str, Any]:
+    """Tell the variables that mpirun's processes have."""
+    print("rank", os.environ["OMPI_COMM_WORLD_RANK"], "on host", current_run().rank, flush=True)
+    return {**{name: os.environ[name] for name in _MPI}, "host": current_run().rank}
+
+
+@checkpoint(runtime="isolated", resources={**SMALL, "instance_count": 2}, distribution="mpi")
+def toolless() -> None: ...
+
+
+@flow
+def launched() -> dict[str, Any]:
+    """Both launchers, at once; and an image without MPI."""
+    calls = {
+        "torch": torched.submit(),
+        "failed": torched.submit(3),
+        "mpi": passed.submit(),
+        "toolless": toolless.submit(),
+    }
+    failures = {name: call.exception() for name, call in calls.items()}
+    return {
+        name: f"{type(error).__name__}: {error}" if (error := failures[name]) is not None else call.result()
+        for name, call in calls.items()
+    }

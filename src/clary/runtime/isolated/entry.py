@@ -20,6 +20,7 @@ from clary.runtime.isolated.hosts import Hosts
 from clary.runtime.pointer import RUN_VARIABLE, Pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from clary.journal.records import Record
@@ -85,10 +86,10 @@ def set_variables(assignment: Assignment) -> None:
     project.set_variables({**assignment.spec, "environment": assignment.planned["environment"]})
 
 
-def run_here(assignment: Assignment, root: Path, too_late_to: str | None) -> Record:
-    """Import the checkpoint and run its body in this process.
+def run_here(assignment: Assignment, root: Path, leave: Callable[[Record], object]) -> Record:
+    """Import the checkpoint, run its body in this process, and return how it ended.
 
-    ``too_late_to`` is where the failure of a body goes that outlives its time limit; None: nowhere.
+    ``leave`` keeps the failure of a body that does not heed the end of its time: its process is ended then.
     """
     task, store = assignment.task, assignment.store
     try:
@@ -100,8 +101,7 @@ def run_here(assignment: Assignment, root: Path, too_late_to: str | None) -> Rec
 
     def too_late(ended: Record) -> None:
         print("clary: the call did not heed the end of its time; its process is ended.", file=sys.stderr)
-        if too_late_to is not None:
-            tasks.settle(store, too_late_to, {**ended, "host": assignment.hosts.current})
+        leave({**ended, "host": assignment.hosts.current})
 
     inside = Inside(task["run"], task["attempt"], store)
     return run_body(inside, checkpoint, task["path"], given, ender=Ender(too_late))
@@ -116,7 +116,8 @@ def _on_this_host(assignment: Assignment) -> Record:
         launcher = assignment.planned["distribution"]
         if launcher in (isolation.TORCHRUN, isolation.MPI):
             return launchers.launch(launcher, assignment, root)
-        return run_here(assignment, root, place.result if hosts.leads else place.host(hosts.rank))
+        key = place.result if hosts.leads else place.host(hosts.rank)
+        return run_here(assignment, root, lambda ended: tasks.settle(store, key, ended))
     except Interruption:
         raise
     except Exception as error:  # noqa: BLE001 - a result tells more than a dead job

@@ -34,13 +34,17 @@ if TYPE_CHECKING:
 
 OUTCOMES_VARIABLE = "CLARY_OUTCOMES"
 """The folder of this host in which its processes leave how they ended."""
-OPT_ML_VARIABLE = "CLARY_OPT_ML"
+OPT_ML_VARIABLE, CODE_VARIABLE = "CLARY_OPT_ML", "CLARY_CODE"
 MASTER_PORT = 29500
 """The port of PyTorch's own default."""
 _WORKER = "clary.runtime.isolated.worker"
 _TREE = Path(__file__).resolve().parents[3]
 _GRACE = 10.0
 _PAUSE = 0.5
+_OWN_FILE = Path(tempfile.gettempdir()) / "clary-host.json"
+"""Variables of this host for the processes that another host's mpirun starts here."""
+_OWN_PREFIX = "AWS_CONTAINER_"
+"""Of the variables by which each host has credentials of its own."""
 _OWN_TO_A_HOST = frozenset({"HOSTNAME", "HOME", "PWD", "OLDPWD", "SHLVL", "_", isolation.RANK_VARIABLE})
 
 
@@ -66,6 +70,12 @@ def launch(launcher: str, assignment: Assignment, root: Path) -> Record:
     return _without_outcome(launcher, assignment, code, kills_before)
 
 
+def take_own_variables() -> None:
+    """Set what is this host's own, in a process that another host has started here."""
+    if _OWN_FILE.exists():
+        os.environ.update(json.loads(_OWN_FILE.read_text()))
+
+
 def processes_of(assignment: Assignment) -> int:
     """Return how many processes start on each host: as told, else one for each accelerator, else one."""
     told = assignment.planned["processes"]
@@ -85,7 +95,7 @@ def _environment(assignment: Assignment, folder: Path, root: Path) -> dict[str, 
         "PYTHONPATH": os.pathsep.join(filter(None, [str(_TREE), os.environ.get("PYTHONPATH")])),
         OUTCOMES_VARIABLE: str(folder),
         OPT_ML_VARIABLE: str(assignment.opt_ml),
-        "CLARY_CODE": str(root),
+        CODE_VARIABLE: str(root),
         "MASTER_ADDR": hosts.names[0],
         "MASTER_PORT": str(MASTER_PORT),
     }
@@ -150,6 +160,9 @@ def _mpi(assignment: Assignment, environment: dict[str, str]) -> int:
     if hosts.leads:
         _wait_for_ssh(hosts.names[1:])
         return _run([(_mpirun(mpirun, assignment, environment), environment)])
+    own = {name: value for name, value in environment.items() if name.startswith(_OWN_PREFIX)}
+    _OWN_FILE.touch(mode=0o600)
+    _OWN_FILE.write_text(json.dumps({**own, OUTCOMES_VARIABLE: environment[OUTCOMES_VARIABLE]}))
     daemon = subprocess.Popen([sshd, "-D", "-e"], env=environment)
     try:
         return _until_the_end(assignment, daemon)
@@ -166,7 +179,7 @@ def _mpirun(mpirun: str, assignment: Assignment, environment: dict[str, str]) ->
     interface = ["--mca", "btl_tcp_if_include", hosts.interface, "--mca", "oob_tcp_if_include", hosts.interface]
     # The hosts were made for this job, and so were their keys: there is nobody to have known them before.
     agent = ["--mca", "plm_rsh_args", "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"]
-    passed = sorted(name for name in environment if name not in _OWN_TO_A_HOST)
+    passed = sorted(name for name in environment if name not in _OWN_TO_A_HOST and not name.startswith(_OWN_PREFIX))
     return [
         *(mpirun, "--allow-run-as-root", "--tag-output", "-np", str(len(hosts.names) * processes)),
         *("--hostfile", str(hostfile), "--wdir", str(Path.cwd())),
