@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clary.artifacts import decode, encode
 from clary.engine import caching, failure, replaying, suspension
 from clary.engine.execution import Execution
-from clary.engine.scope import current_scope
+from clary.engine.scope import current_scope, live
 from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
 from clary.journal import records
 from clary.journal.writer import Journal
@@ -216,8 +216,9 @@ def _wake_up(execution: Execution) -> bool:
 def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
     token = current_scope.set(execution.root)
     try:
-        value = flow.function(**inputs)
-        return execution.run_coroutine(value) if inspect.iscoroutine(value) else value
+        with live:
+            value = flow.function(**inputs)
+            return execution.run_coroutine(value) if inspect.iscoroutine(value) else value
     finally:
         current_scope.reset(token)
 

@@ -254,6 +254,24 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
+def refuse_foreign_loop(name: str) -> None:
+    """Refuse a call in an event loop that the flow's own code has started: its tasks have no places of their own.
+
+    Raises UsageError ``call.unknown_place``.
+    """
+    loop = running_loop()
+    if loop is None:
+        return
+    from clary.engine.loops import numbered_task
+
+    if loop.get_task_factory() is not numbered_task:
+        raise UsageError(
+            "call.unknown_place",
+            f"{name} was called in an event loop that is not the run's own, where tasks have no place in the flow.",
+            next_step="Make the flow (or the checkpoint) “async def” and await there, in place of asyncio.run().",
+        )
+
+
 def _cancelled() -> BaseException:
     import asyncio
 

@@ -57,4 +57,40 @@ class Scope:
         return f"{self.path}/{step}" if self.path else step
 
 
+class _Live:
+    """How many bodies of flows run in this process now."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+
+live = _Live()
+
+
+def refuse_lost(name: str) -> None:
+    """Refuse a call that comes from no place in a flow while one runs here: it would not be recorded, and run again.
+
+    Raises UsageError ``call.unknown_place``.
+    """
+    if live:
+        raise UsageError(
+            "call.unknown_place",
+            f"{name} was called in a thread that the flow did not start through Clary, so the call has no place in it.",
+            next_step=f"Begin it with {name}.submit(…) or .map(…), which use threads of the run; for the plain function, "
+            f"outside any run, call {name}.function(…).",
+        )
+
+
 current_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("clary_scope", default=None)

@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from clary.engine.caching import CacheLike, Policy, cache_from, check_ignored
-from clary.engine.futures import CallFuture, CallFutures, running_loop
+from clary.engine.futures import CallFuture, CallFutures, refuse_foreign_loop, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
-from clary.engine.scope import Scope, current_scope
+from clary.engine.scope import Scope, current_scope, refuse_lost
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
 from clary.flows.declared import check_checkpoint
@@ -80,7 +80,10 @@ class Checkpoint(Generic[P, R]):
         """Return the call's result, from the record if it is there. An async checkpoint's result is awaited."""
         scope = current_scope.get()
         if scope is None:
+            refuse_lost(self.name)
             return self.function(*args, **kwargs)
+        if self.is_async:
+            refuse_foreign_loop(self.name)
         call = self._make(scope, args, kwargs)
         if self.is_async:
             return scope.execution.perform_async(call)  # type: ignore[return-value]  # R is the coroutine here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -202,9 +203,9 @@ def test_a_positional_argument_given_twice_is_refused() -> None:
     assert caught.value.code == "flow.input_twice"
 
 
-def test_checkpoints_called_in_threads_of_the_user_are_the_plain_function(tmp_path: Path) -> None:
-    """They have no place in the flow; .map() and .submit() are there for that. Known and documented."""
-
+def test_a_checkpoint_called_in_a_thread_of_the_user_is_refused_and_the_plain_function_is_at_hand(
+    tmp_path: Path,
+) -> None:
     @checkpoint
     def step(value: int) -> int:
         return value
@@ -212,7 +213,14 @@ def test_checkpoints_called_in_threads_of_the_user_are_the_plain_function(tmp_pa
     @flow
     def body() -> list[int]:
         found: list[int] = []
-        thread = threading.Thread(target=lambda: found.append(step(3)))
+
+        def work() -> None:
+            with pytest.raises(UsageError) as caught:
+                step(3)
+            assert caught.value.code == "call.unknown_place"
+            found.append(step.function(3))
+
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         return found
@@ -220,3 +228,21 @@ def test_checkpoints_called_in_threads_of_the_user_are_the_plain_function(tmp_pa
     outcome, record, _ = first_attempt("sqlite", tmp_path, body)
     assert outcome.value == [3]
     assert written(record, records.CALL) == []
+    assert step(4) == 4  # no flow runs here any more
+
+
+def test_an_async_checkpoint_in_a_loop_of_the_users_own_is_refused(tmp_path: Path) -> None:
+    @checkpoint
+    async def step(value: int) -> int:
+        return value
+
+    @flow
+    def body() -> int:
+        async def main() -> int:
+            return await step(3)
+
+        return asyncio.run(main())
+
+    outcome, _, _ = first_attempt("sqlite", tmp_path, body)
+    assert isinstance(outcome.error, UsageError)
+    assert outcome.error.code == "call.unknown_place"
