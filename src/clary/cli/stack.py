@@ -162,7 +162,7 @@ def delete(name: str, recursive: bool, force: bool, yes: bool) -> None:  # noqa:
     data: dict[str, Any] = {
         "deleted_stack": deleted.entry.stack.name,
         "components_deleted": [{"name": part.name, "type": part.kind} for part in deleted.components],
-        "components_kept": [{"name": part.name, "type": part.kind} for part in deleted.kept],
+        "components_kept": [{"name": part.name, "type": part.kind} for part in (*deleted.kept, *deleted.shared)],
         "secrets_deleted": list(deleted.secrets),
         "new_active_stack": deleted.new_current,
         "recursive": recursive,
@@ -175,6 +175,8 @@ def delete(name: str, recursive: bool, force: bool, yes: bool) -> None:  # noqa:
         stack_text.say_deleted_secrets(deleted.secrets)
         if deleted.kept:
             say(f"Kept components: {stack_text.named(deleted.kept)} (--recursive deletes them too)")
+        if deleted.shared:
+            say(f"Kept components, which other stacks have: {stack_text.named(deleted.shared)}")
         if deleted.new_current:
             say(f"Active stack: {deleted.new_current}")
 

@@ -14,10 +14,8 @@ from clary.cli.stack import show_created
 from clary.cli.stack_options import ComposeCommand, component_options, extra_option, no_verify_option, verify
 from clary.errors import UsageError
 from clary.stacks import changes, forms, service
-from clary.stacks.draft import parse_extra
+from clary.stacks.draft import RUNNER, parse_extra
 from clary.stacks.flavors import KINDS
-
-_RUNNER = ("region", "execution_role", "instance_type", "image", "endpoint_url", "credentials")
 
 
 @click.command("register", cls=ComposeCommand)
@@ -62,7 +60,7 @@ def update(
     a registered one, which replaces it. -o is the orchestrator here; for JSON write --output json.
     """
     options: dict[str, dict[str, Any]] = parse_extra(extra)
-    runner: dict[str, Any] = {key: given[key] for key in _RUNNER if given.get(key) is not None}
+    runner: dict[str, Any] = {key: given[key] for key in RUNNER if given.get(key) is not None}
     if run_async is not None:
         runner["synchronous"] = not run_async
     if runner:

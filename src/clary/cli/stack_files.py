@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +12,13 @@ from clary.cli.commands import Command
 from clary.cli.output import say
 from clary.cli.stack import show_created
 from clary.cli.stack_options import ComposeCommand, no_verify_option, verify
-from clary.errors import UsageError
+from clary.errors import ConfigError, NotFoundError, UsageError
 from clary.files import write_whole
 from clary.stacks import describe, service
 from clary.stacks.draft import read_file, wish
+
+if TYPE_CHECKING:
+    from clary.stacks.components import Component
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -79,14 +83,27 @@ def requirements(name: str | None, file: Path | None, overwrite: bool) -> None:
 
     They are Clary itself and the packages whose flavors it has. Jobs need nothing installed: Clary sends its runtime.
     """
-    from clary.stacks import flavors
-
     entry = service.find(name) if name else service.current()[0]
-    found = sorted({flavors.package_of(part.kind, part.flavor) for part in entry.components})
+    found = sorted({_package(part) for part in entry.components})
     if file is not None:
         _refuse_existing(file, overwrite)
         write_whole(file, "".join(f"{line}\n" for line in found))
     output.items([{"requirement": line} for line in found], lambda: say("\n".join(found)))
+
+
+def _package(part: Component) -> str:
+    from clary.stacks import flavors
+
+    try:
+        return flavors.package_of(part.kind, part.flavor)
+    except NotFoundError as error:
+        raise ConfigError(
+            "flavor.package_gone",
+            f"The {part.title} is of the flavor {part.flavor!r}, and the package that offers it is not installed here.",
+            next_step="Install that package and run the command again; where the stack still works, "
+            f"`clary {flavors.KINDS[part.kind].command} flavor list` names it.",
+            field=part.kind,
+        ) from error
 
 
 def _refuse_existing(file: Path, overwrite: bool) -> None:

@@ -130,7 +130,9 @@ def differences(left: Entry, right: Entry) -> list[Difference]:
 def _comparable(entry: Entry) -> dict[str, Any]:
     found: dict[str, Any] = {"type": entry.stack.type}
     found |= {f"{one.kind}.flavor": one.flavor for one in entry.components}
-    return found | {setting.name: setting.value for setting in settings(entry)}
+    shown = {setting.name: setting.value for setting in settings(entry)}
+    shown.pop("secrets.flavor", None)  # the component's own, above
+    return found | shown
 
 
 def resources(stack: Stack) -> dict[str, str]:

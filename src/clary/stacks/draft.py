@@ -156,16 +156,33 @@ def file_keys() -> tuple[str, ...]:
     return (*rest[:2], *OPTIONS, *rest[2:])
 
 
+RUNNER = ("region", "execution_role", "instance_type", "image", "endpoint_url", "credentials")
+"""Options of a stack that are the orchestrator's, under the same names."""
+_ALSO_EXTRA = (
+    *((name, "orchestrator", name) for name in RUNNER),
+    ("artifact_store", "artifact_store", "path"),
+    ("container_registry", "container_registry", "uri"),
+)
+"""Options that ``extra`` can say too: their name, and the component and option there."""
+
+
 def wish(name: str | None, options: Mapping[str, Any], file: Mapping[str, Any] | None = None) -> Wish:
     """Return what the command line and a file ask for together.
 
     ``options`` and ``file`` have the keys of a stack file; a value of None in ``options`` says nothing. The command
-    line wins over the file; ``extra`` of the command line is merged over the file's.
+    line wins over the file, whichever way either says a thing; ``extra`` of the command line is merged over the file's.
     Raises UsageError ``stack.no_name`` when nobody names the stack.
     """
     said = {key: value for key, value in options.items() if value is not None}
     merged = {**(file or {}), **said}
-    extra = merge((file or {}).get("extra") or {}, said.get("extra") or {})
+    said_extra = said.get("extra") or {}
+    kept = dict((file or {}).get("extra") or {})
+    for field_, kind, key in _ALSO_EXTRA:
+        if field_ in said:
+            kept[kind] = {other: value for other, value in kept.get(kind, {}).items() if other != key}
+        elif field_ in merged and key in said_extra.get(kind, {}):
+            merged[field_] = said_extra[kind][key]
+    extra = merge({kind: given for kind, given in kept.items() if given}, said_extra)
     named = name or merged.get("name")
     if not named:
         raise UsageError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ClaryError, ConfigError, ConflictError, UsageError, ValidationError, nearest
 from clary.stacks import components, forms
-from clary.stacks.draft import FOREIGN, OPTIONS, Draft, sandbox_component
+from clary.stacks.draft import FOREIGN, OPTIONS, RUNNER, Draft, sandbox_component
 from clary.stacks.model import LOCAL, SAGEMAKER, SANDBOX, Stack
 
 if TYPE_CHECKING:
@@ -196,10 +196,9 @@ def _wanted(draft: Draft, folder: Path, place: Place | None) -> dict[str, tuple[
             raise no_sandbox()
         wanted = _on(place, draft)
     else:
-        runner = ("region", "execution_role", "instance_type", "image", "endpoint_url", "credentials")
         given = draft.given()
         wanted = {
-            "orchestrator": (SAGEMAKER, {name: given[name] for name in runner if name in given}),
+            "orchestrator": (SAGEMAKER, {name: given[name] for name in RUNNER if name in given}),
             "artifact_store": ("s3", {"path": draft.artifact_store}),
             "container_registry": ("aws", {"uri": draft.container_registry}),
         }
@@ -250,7 +249,7 @@ def _refuse_other_platforms(draft: Draft) -> None:
         type_ = FOREIGN[name]
         raise UsageError(
             "stack.foreign_field",
-            f"{type_}-only options require --type {type_}: {option(name)}.",
+            f"{type_.capitalize()}-only options require --type {type_}: {option(name)}.",
             next_step="Leave it out: Clary runs on SageMaker and on this machine only.",
             field=name,
             details={"fields": list(draft.foreign), "type": type_},
@@ -269,7 +268,7 @@ def _foreign(type_: str, foreign: list[str]) -> ClaryError:
 def _only_sagemaker(fields: list[str], step: str = f"Add --type {SAGEMAKER}, or leave it out.") -> ClaryError:
     return UsageError(
         "stack.foreign_field",
-        f"{SAGEMAKER}-only options require --type {SAGEMAKER}: {', '.join(option(name) for name in fields)}.",
+        f"SageMaker-only options require --type {SAGEMAKER}: {', '.join(option(name) for name in fields)}.",
         next_step=step,
         field=fields[0],
         details={"fields": fields, "type": SAGEMAKER},

@@ -55,6 +55,8 @@ class Deleted:
     """Components that were deleted with it."""
     kept: tuple[Component, ...] = ()
     """Its components that are left and that no other stack has."""
+    shared: tuple[Component, ...] = ()
+    """Its components that other stacks have."""
     secrets: tuple[str, ...] = ()
     """Local secrets with keys of deleted components, which went with them."""
     warnings: tuple[str, ...] = ()
@@ -246,9 +248,16 @@ def delete(name: str, *, force: bool = False, recursive: bool = False, database:
         if is_current:
             entries.save(connection, LOCAL)
         secrets, warnings = keys.forget(connection, free) if recursive else ([], [])
-    new_current = LOCAL if is_current else None
     gone, kept = (free, ()) if recursive else ((), free)
-    return Deleted(entry, new_current, gone, kept, tuple(secrets), tuple(warnings))
+    return Deleted(
+        entry,
+        LOCAL if is_current else None,
+        components=gone,
+        kept=kept,
+        shared=tuple(part for part in entry.components if part not in free),
+        secrets=tuple(secrets),
+        warnings=tuple(warnings),
+    )
 
 
 def _store(

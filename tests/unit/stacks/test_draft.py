@@ -37,6 +37,17 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(file
     assert (bare.draft.type, bare.activate, bare.verify) == ("local", True, True)
 
 
+def test_the_command_line_wins_whichever_way_it_and_the_file_say_a_thing(file: Path) -> None:
+    in_extra = "name: a\ntype: sagemaker\nextra: {orchestrator: {region: us-east-1, image: x}}\n"
+    got = asked(file, in_extra, region="eu-central-1").draft
+    assert got.region == "eu-central-1"
+    assert got.extra == {"orchestrator": {"image": "x"}}
+    plain = "name: a\ntype: sagemaker\nregion: us-east-1\nartifact_store: s3://a\n"
+    extra = {"orchestrator": {"region": "eu-central-1"}, "artifact_store": {"path": "s3://b"}}
+    got = asked(file, plain, extra=extra).draft
+    assert (got.region, got.artifact_store, got.extra) == ("eu-central-1", "s3://b", extra)
+
+
 def test_extra_of_the_command_line_is_merged_over_the_files(file: Path) -> None:
     text = "name: a\nextra:\n  orchestrator:\n    tags: {team: ml, cost: x}\n    instance_type: ml.m5.large\n"
     extra = parse_extra(["orchestrator.tags.team=data", "container-registry.default-repository=r"])

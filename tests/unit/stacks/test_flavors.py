@@ -219,10 +219,10 @@ def site(tmp_path: Path) -> Path:
 def test_a_flavor_of_another_package_is_like_a_built_in_one(site: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(site), "CLARY_HOME": str(tmp_path / "home")}
 
-    def clary(*arguments: str) -> Any:
+    def clary(*arguments: str, flag: str = "-o") -> Any:
         program = str(Path(sys.executable).with_name("clary"))
         done = subprocess.run(
-            [program, *arguments, "-o", "json"], env=environment, capture_output=True, text=True, check=False
+            [program, *arguments, flag, "json"], env=environment, capture_output=True, text=True, check=False
         )
         assert "Traceback" not in done.stderr
         return json.loads(done.stdout or done.stderr)
@@ -248,6 +248,9 @@ def test_a_flavor_of_another_package_is_like_a_built_in_one(site: Path, tmp_path
     assert clary("stack", "show", "both")["item"]["components"][1]["backend"] == "teamcloud"
     assert clary("artifact-store", "rename", "ours", "theirs")["item"]["flavor"] == "teamcloud"
     assert clary("artifact-store", "update", "theirs", "--team=x")["error"]["code"] == "flavor.not_found"
+    gone = clary("stack", "export-requirements", "both", flag="--output")["error"]
+    assert gone["code"] == "flavor.package_gone"
+    assert "artifact store 'theirs'" in gone["message"]
 
 
 def clary_stack(environment: dict[str, str], *arguments: str) -> Any:

@@ -81,7 +81,7 @@ def test_every_missing_field_is_named_at_once() -> None:
 def test_a_field_of_another_type_names_the_type_it_belongs_to() -> None:
     error = refused(Draft("x", "local", region="eu-central-1", execution_role="r"))
     assert error.code == "stack.foreign_field"
-    assert error.summary == "sagemaker-only options require --type sagemaker: --region, --execution-role."
+    assert error.summary == "SageMaker-only options require --type sagemaker: --region, --execution-role."
     assert refused(Draft("x", "sandbox", region="eu-central-1"), PLACE).code == "stack.foreign_field"
 
 
