@@ -16,7 +16,7 @@ from clary.agent import configuration, output, progress, secrets
 from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
-from clary.artifacts import encode
+from clary.artifacts import encode, only_names
 from clary.engine.attempt import EXIT_TRY_AGAIN, Outcome, run_attempt
 from clary.errors import ConflictError, StopRequested
 from clary.ids import new_id
@@ -78,7 +78,8 @@ def _start(
     seed: Seed | None,
     once: Once | None,
 ) -> RunView:
-    encoded = {name: encode(value, place.store) for name, value in inputs.items()} if seed is None else seed.inputs
+    with only_names():  # the flow runs here: a path is the very place, to read from and to write to
+        encoded = {name: encode(value, place.store) for name, value in inputs.items()} if seed is None else seed.inputs
     origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     run = new_id() if once is None else once.run
     if once is not None and not once.claim():

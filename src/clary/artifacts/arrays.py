@@ -52,14 +52,14 @@ class ArrayCodec:
         """Return the array, filled as the bytes arrive."""
         import numpy as np
 
-        reader = Reader(source.chunks())
-        dtype, fortran, shape = _described(reader)
-        array = np.empty(shape[::-1] if fortran else shape, dtype)
-        if array.nbytes:
-            raw = array.reshape(-1).view(np.uint8).data
-            if reader.readinto(raw) != raw.nbytes:
-                raise ValueError("the array's bytes end too early")
-        reader.finish()
+        with Reader(source.chunks()) as reader:
+            dtype, fortran, shape = _described(reader)
+            array = np.empty(shape[::-1] if fortran else shape, dtype)
+            if array.nbytes:
+                raw = array.reshape(-1).view(np.uint8).data
+                if reader.readinto(raw) != raw.nbytes:
+                    raise ValueError("the array's bytes end too early")
+            reader.finish()
         return array.T if fortran else array
 
     def mark(self, value: Any, kept: dict[str, Any] | None) -> str | None:  # noqa: ARG002 - the protocol's

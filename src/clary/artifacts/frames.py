@@ -60,7 +60,7 @@ class FrameCodec:
         name = from_plain(meta["name"])
         if meta["kind"] == "series":
             return series.rename(name)
-        index = sys.modules["pandas"].Index(series, name=name)
+        index = sys.modules["pandas"].Index(series).rename(name)
         if meta.get("freq") is not None:
             index.freq = meta["freq"]
         return index
@@ -174,14 +174,14 @@ def _may_differ(kind: Any) -> bool:
 def _to_file(frame: Any, file: IO[bytes], form: str) -> None:
     import pyarrow
 
-    table = pyarrow.Table.from_pandas(frame)
     if form == "parquet":
         import pyarrow.parquet
 
-        pyarrow.parquet.write_table(table, file)
+        pyarrow.parquet.write_table(pyarrow.Table.from_pandas(frame), file)
         return
-    with pyarrow.ipc.new_stream(file, table.schema) as writer:
-        writer.write_table(table)
+    batch = pyarrow.RecordBatch.from_pandas(frame)  # a table without rows would have no batch, and lose its categories
+    with pyarrow.ipc.new_stream(file, batch.schema) as writer:
+        writer.write_batch(batch)
 
 
 def _from_file(file: IO[bytes], form: str) -> Any:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.artifacts.content import Memory
+from clary.artifacts.paths import has_content
 from clary.artifacts.storing import keep
 from clary.secrets.redaction import mask, masked
 
@@ -59,6 +60,11 @@ _SCALARS = (int, float, bool, complex, type(None))
 
 class _Repr(reprlib.Repr):
     """A bounded ``repr`` that leaves dictionaries in their order."""
+
+    def repr_bytes(self, x: bytes | bytearray, level: int) -> str:  # noqa: ARG002 - the library's
+        return repr(x[: self.maxother]) + ("…" if len(x) > self.maxother else "")
+
+    repr_bytearray = repr_bytes
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         if not x or level <= 0:
@@ -235,7 +241,7 @@ def _kept_picture(write: Callable[[Any], object], store: ObjectStore | None) -> 
 
 
 def _files(path: Path) -> dict[str, Any]:
-    if not path.exists():
+    if not has_content(path):
         return {"kind": "text", "text": str(path)}
     found = [(path.name, path.stat().st_size)] if path.is_file() else _below(path)
     shown = [[_cut(name, 120), size] for name, size in found[:_FILES]]
@@ -252,8 +258,6 @@ def _below(top: Path) -> list[tuple[str, int]]:
 
 
 def _file_line(path: Path) -> str:
-    from clary.artifacts.paths import has_content
-
     if not has_content(path):
         return repr(path)
     kind = "folder" if path.is_dir() else "file"

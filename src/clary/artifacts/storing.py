@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import tempfile
@@ -15,7 +16,7 @@ from clary.artifacts.content import Chunk, disk_watched
 from clary.errors import JournalError, SerializationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from clary.artifacts.content import Content
     from clary.objects import ObjectStore
@@ -75,7 +76,7 @@ class Source:
         """How many bytes, as the record says."""
         return int(self.kept["n"]) if "at" in self.kept else len(self.kept["b"]) * 3 // 4
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Generator[Chunk, None, None]:
         """Yield the bytes. Whether they are the right ones is known at the end: then ``value.unreadable`` is raised.
 
         Raises JournalError (``value.missing``) when the object is gone.
@@ -94,7 +95,8 @@ class Source:
                 f"The kept value {self.store.url(key)} is gone.",
                 next_step="Restore the object, or let the call run again (--on-change rerun).",
             )
-        yield from _told("read", _checked(found, address(self.kept), size, self._damaged), size)
+        with contextlib.closing(found):
+            yield from _told("read", _checked(found, address(self.kept), size, self._damaged), size)
 
     def all(self) -> bytes:
         """Return all of them; one copy, also while they arrive."""
@@ -131,9 +133,9 @@ class Source:
             path.unlink(missing_ok=True)
             raise
 
-    def _whole(self, key: str) -> Iterator[Chunk] | None:
+    def _whole(self, key: str) -> Generator[Chunk, None, None] | None:
         data = self.store.get(key)
-        return None if data is None else iter((data,))
+        return None if data is None else (chunk for chunk in (data,))
 
     def _damaged(self) -> SerializationError:
         return SerializationError(
@@ -146,7 +148,7 @@ class Source:
 class Reader(io.RawIOBase):
     """Chunks as a file to read from: exactly as many bytes as asked for, while there are any."""
 
-    def __init__(self, chunks: Iterator[Chunk]) -> None:
+    def __init__(self, chunks: Generator[Chunk, None, None]) -> None:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
@@ -170,6 +172,11 @@ class Reader(io.RawIOBase):
             self._rest = self._rest[part.nbytes :]
             done += part.nbytes
         return done
+
+    def close(self) -> None:
+        """Read no more."""
+        self._chunks.close()
+        super().close()
 
     def finish(self) -> None:
         """See the end; raises ValueError where more than was read is there, and what the check at the end raises."""

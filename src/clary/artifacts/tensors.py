@@ -72,18 +72,18 @@ class TensorCodec:
         """Return the tensors, filled as the bytes arrive."""
         import torch
 
-        reader = Reader(source.chunks())
-        length = int.from_bytes(reader.read(8) or b"", "little")
-        if length > _LONGEST_HEADER:
-            raise ValueError("the header is too long")
         tensors = {}
-        for name, about in json.loads(reader.read(length) or b"").items():
-            tensor = torch.empty(about["shape"], dtype=getattr(torch, _TYPES[about["dtype"]]))
-            raw = _raw(tensor)
-            if reader.readinto(raw) != raw.nbytes:
-                raise ValueError("the tensor's bytes end too early")
-            tensors[name] = tensor
-        reader.finish()
+        with Reader(source.chunks()) as reader:
+            length = int.from_bytes(reader.read(8) or b"", "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError("the header is too long")
+            for name, about in json.loads(reader.read(length) or b"").items():
+                tensor = torch.empty(about["shape"], dtype=getattr(torch, _TYPES[about["dtype"]]))
+                raw = _raw(tensor)
+                if reader.readinto(raw) != raw.nbytes:
+                    raise ValueError("the tensor's bytes end too early")
+                tensors[name] = tensor
+            reader.finish()
         return _put_together(tensors, meta)
 
     def mark(self, value: Any, kept: dict[str, Any] | None) -> str | None:  # noqa: ARG002 - the protocol's

@@ -17,6 +17,7 @@ from clary.artifacts.codecs import codec_for, named, tensors_codec
 from clary.artifacts.content import Memory
 from clary.artifacts.identity import known
 from clary.artifacts.parts import Split
+from clary.artifacts.paths import only_names
 from clary.artifacts.plain import NotPlain, canonical, from_plain, from_plain_with, names_classes, to_plain
 from clary.artifacts.storing import Source, address, keep
 from clary.errors import ClaryError, SerializationError
@@ -122,7 +123,8 @@ def preview(encoded: Encoded) -> str:
     try:
         if names_classes(_compact(encoded["v"])):
             return f"a {encoded['t']}"  # looking at a run imports nothing that its record names
-        return previews.line(from_plain(encoded["v"]))
+        with only_names():  # whatever lies at a path on this machine
+            return previews.line(from_plain(encoded["v"]))
     except (ImportError, AttributeError, KeyError, TypeError, ValueError):
         return f"a {encoded['t']}"
 
@@ -134,7 +136,8 @@ def shown(encoded: Encoded) -> dict[str, Any]:
         return kept
     try:
         if "v" in encoded and not names_classes(_compact(encoded["v"])):
-            return previews.show(from_plain(encoded["v"]))
+            with only_names():
+                return previews.show(from_plain(encoded["v"]))
     except (ImportError, AttributeError, KeyError, TypeError, ValueError):
         pass
     return {"kind": "text", "text": preview(encoded)}

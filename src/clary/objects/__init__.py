@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -44,7 +44,7 @@ class ObjectStore(Protocol):
         ``chunks`` is called anew for every try. What it raises ends the upload, and nothing is stored.
         """
 
-    def get_stream(self, key: str) -> Iterator[bytes | memoryview] | None:
+    def get_stream(self, key: str) -> Generator[bytes | memoryview, None, None] | None:
         """Return the object's bytes in chunks of a few megabytes, or None when there is none."""
 
     def put_file(self, key: str, path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 _CHUNK = 4 << 20
 
@@ -64,7 +64,7 @@ class FolderStore:
             file.close()
             arrived.replace(self._path(key))
 
-    def get_stream(self, key: str) -> Iterator[bytes | memoryview] | None:
+    def get_stream(self, key: str) -> Generator[bytes | memoryview, None, None] | None:
         """Return the object's bytes in chunks, or None when there is none."""
         try:
             file = self._path(key).open("rb", buffering=0)
@@ -129,7 +129,7 @@ class FolderStore:
             Path(name).unlink(missing_ok=True)
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+def _chunks(file: IO[bytes]) -> Generator[bytes | memoryview, None, None]:
     with file:
         while chunk := file.read(_CHUNK):
             yield chunk

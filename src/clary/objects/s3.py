@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, ThrottledError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from clary.objects import Credentials
@@ -140,7 +140,7 @@ class S3Store:
 
         self._persist(key, attempt)
 
-    def get_stream(self, key: str) -> Iterator[bytes | memoryview] | None:
+    def get_stream(self, key: str) -> Generator[bytes | memoryview, None, None] | None:
         """Return the object's bytes in chunks, or None when there is none. Some are fetched ahead."""
         size = self.size(key)
         return None if size is None else self._chunks(key, size)
@@ -189,7 +189,7 @@ class S3Store:
         """Return the object's ``s3://`` URL."""
         return f"{self.root}/{key}"
 
-    def _chunks(self, key: str, size: int) -> Iterator[memoryview]:
+    def _chunks(self, key: str, size: int) -> Generator[bytes | memoryview, None, None]:
         """Yield an object's chunks in order; each is a request of its own, so one that breaks off costs little."""
         from concurrent.futures import ThreadPoolExecutor
 
