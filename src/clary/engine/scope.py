@@ -88,8 +88,8 @@ def refuse_lost(name: str) -> None:
         raise UsageError(
             "call.unknown_place",
             f"{name} was called in a thread that the flow did not start through Clary, so the call has no place in it.",
-            next_step=f"Begin it with {name}.submit(…) or .map(…), which use threads of the run; for the plain function, "
-            f"outside any run, call {name}.function(…).",
+            next_step=f"Begin it with {name}.submit(…) or .map(…), which use threads of the run; the plain function is "
+            f"{name}.function.",
         )
 
 
