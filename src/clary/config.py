@@ -35,8 +35,14 @@ JOB_ENVIRONMENT = {
     "CLARY_RUN": "Where the record of this job's run lies.",
     "CLARY_ATTEMPT": "The number of this attempt, from 1.",
     "CLARY_WOKEN_AT": "The time for which a schedule made this job (epoch seconds); absent from other jobs.",
+    "CLARY_CALL": "In the job of an isolated call: which call it is.",
+    "CLARY_HOSTS": "In the job of an isolated call: the names of its hosts, with commas between.",
+    "CLARY_HOST_RANK": "In the job of an isolated call: the number of this host, from 0.",
+    "CLARY_OPT_ML": "In a process that torchrun or mpirun has started: the job's `/opt/ml`.",
+    "CLARY_CODE": "In such a process: the project's folder.",
+    "CLARY_OUTCOMES": "In such a process: where it leaves how it ended.",
 }
-"""What a job's container is told by its request (``clary.runtime.pointer``)."""
+"""What a job's container is told by its request (``clary.runtime.pointer``), and processes by the runtime."""
 
 PROJECT_SETTINGS = {
     "stack": "The stack of this project's runs.",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clary.agent import configuration, output, progress, secrets
+from clary.agent import configuration, isolated, output, progress, secrets
 from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
@@ -257,6 +257,9 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
     attempt = max(state.attempts)
     if observer is not None:
         observer.submitted(run_view(state, place.store))
+        if apart := isolated.checkpoints_of(target):
+            names = ", ".join(sorted(one.name for one in apart))
+            observer.note(f"Isolated checkpoints run in this process: there are no other machines here ({names}).")
         for record in state.calls.values():
             observer.call(call_view(record, place.store))
 
