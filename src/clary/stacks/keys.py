@@ -57,6 +57,17 @@ def moved(connection: Connection, part: Component) -> Component:
     return dataclasses.replace(part, options=part.options | kept, provides=part.provides | kept, keys=secret)
 
 
+def hidden(part: Component) -> Component:
+    """Return the component as it may be shown before it is kept: without the keys that were written out."""
+    from clary.sagemaker import credentials
+
+    source = credentials.parse(part.options.get("credentials"))
+    if not source.inline:
+        return part
+    shown = {"credentials": str(source)}
+    return dataclasses.replace(part, options=part.options | shown, provides=part.provides | shown)
+
+
 def forget(connection: Connection, gone: Iterable[Component]) -> tuple[list[str], list[str]]:
     """Delete the secrets that were made of the keys of components that are gone, or have others now.
 

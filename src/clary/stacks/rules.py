@@ -217,9 +217,10 @@ def _wanted(draft: Draft, folder: Path, place: Place | None) -> dict[str, tuple[
 def _lay_over(kind: str, options: dict[str, Any], extra: Mapping[str, Any]) -> None:
     for name, value in extra.items():
         if name in options and options[name] != value:
+            both = "" if name == "credentials" else f": {options[name]!r} by its own option, {value!r} by extra"
             raise UsageError(
                 "stack.given_twice",
-                f"{kind}.{name} is given twice: {options[name]!r} by its own option, {value!r} by extra.",
+                f"{kind}.{name} is given twice{both}.",
                 next_step="Give it once.",
                 field=f"{kind}.{name}",
             )

@@ -85,7 +85,8 @@ def create(
         adopted = _adopted(connection, draft, parts)
     warnings = (*rules.judge(stack), *keys.advice(parts), *(verify(stack) if verify is not None else []))
     if dry_run:
-        entry = Entry("", stack, managed=True, components=tuple(parts))
+        shown = [keys.hidden(part) for part in parts]
+        entry = Entry("", assemble(draft.name, shown), managed=True, components=tuple(shown))
         return Created(entry, "", None, warnings)
     with database.transaction() as connection:
         entries.refuse_taken(connection, stack.name)
