@@ -7,6 +7,7 @@ import errno
 import click
 
 from clary.cli.commands import command_name
+from clary.cli.other_commands import OTHER_OPTIONS
 from clary.cli.state import INTERRUPTED, State
 from clary.errors import ClaryError, ConfigError, UsageError
 
@@ -50,6 +51,7 @@ def from_click(state: State, error: click.ClickException) -> UsageError:
     path = f"clary {state.command}".rstrip()
     meant = error.possibilities if isinstance(error, click.NoSuchOption) else None
     parameter = error.param if isinstance(error, click.BadParameter) else None
+    instead = OTHER_OPTIONS.get(state.command, {}).get(str(getattr(error, "option_name", "")))
     if isinstance(error, click.NoSuchOption):
         code, summary = "cli.no_such_option", f"There is no option {error.option_name}."
     else:
@@ -57,7 +59,7 @@ def from_click(state: State, error: click.ClickException) -> UsageError:
     return UsageError(
         code,
         summary,
-        next_step=f"Did you mean {' or '.join(meant)}?" if meant else f"Run `{path} --help`.",
+        next_step=instead or (f"Did you mean {' or '.join(meant)}?" if meant else f"Run `{path} --help`."),
         field=parameter.name if parameter is not None else None,
     )
 

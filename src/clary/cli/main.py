@@ -11,6 +11,7 @@ import click
 from clary._version import __version__
 from clary.cli import failures
 from clary.cli.commands import Group, Lazy
+from clary.cli.other_commands import OTHER_COMMANDS
 from clary.cli.other_kinds import OTHER_KINDS
 from clary.cli.state import State
 from clary.errors import ClaryError
@@ -27,6 +28,8 @@ GROUPS = {
     "bootstrap": Lazy("clary.cli.bootstrap:bootstrap", "Make what a stack needs in an AWS account."),
     "iam": Lazy("clary.cli.iam:iam", "Print the least IAM policies for a stack."),
     "sandbox": Lazy("clary.cli.sandbox:sandbox", "Start and stop the local SageMaker."),
+    "status": Lazy("clary.cli.info:status", "Show the stack that a run would use now."),
+    "info": Lazy("clary.cli.info:info", "Show versions, paths and the environment, for a report of a fault."),
     "orchestrator": Lazy("clary.cli.component:orchestrator", "Register orchestrators: where runs happen."),
     "artifact-store": Lazy(
         "clary.cli.component:artifact_store", "Register artifact stores: where runs and values are kept."
@@ -43,6 +46,7 @@ GROUPS = {
 
 _HIDDEN = {name: Lazy("clary.cli.elsewhere:other_kind", "Not here.") for name in OTHER_KINDS}
 _HIDDEN["integration"] = Lazy("clary.cli.elsewhere:integration", "Not here.")
+_HIDDEN |= {name: Lazy("clary.cli.kitaru:other", "Not here.") for name in OTHER_COMMANDS}
 """What other tools have: refused with what to do instead, and in no list."""
 
 

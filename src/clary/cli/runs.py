@@ -10,6 +10,8 @@ from clary.agent.views import SETTLED, STATUSES, RunView
 from clary.cli import call_options, output, params, run_text, state
 from clary.cli import format as human
 from clary.cli.commands import Choice, Group, Lazy
+from clary.cli.kitaru import run_item
+from clary.cli.other_commands import OTHER_RUN_COMMANDS
 from clary.cli.output import say
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on thi
         "waits": Lazy("clary.cli.runs_answer:waits", "List what runs ask."),
         "answer": Lazy("clary.cli.runs_answer:answer", "Answer what a run asks, and let it go on."),
     },
+    lazy_hidden={name: Lazy("clary.cli.kitaru:other", "Not here.") for name in OTHER_RUN_COMMANDS},
 )
 def runs() -> None:
     """List, show, follow, stop and resume runs.
@@ -55,7 +58,7 @@ def list_(stack_name: str | None, limit: int, status: str | None) -> None:
         else:
             say(f"No runs on {stack.name} yet." if status is None else f"No runs on {stack.name} are {status}.")
 
-    output.items([run.to_dict() for run in found], text)
+    output.items([run_item(run) for run in found], text)
 
 
 @runs.command("show")
@@ -71,7 +74,7 @@ def show(run: str, stack_name: str | None, spec: bool) -> None:
         run_text.specification(service.specification(stack, identifier))
         return
     found = run_text.explained(service.get_run(stack, identifier), stack)
-    output.item(found.to_dict(), lambda: run_text.page(found))
+    output.item(run_item(found), lambda: run_text.page(found))
 
 
 @runs.command("logs")

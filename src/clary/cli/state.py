@@ -27,6 +27,8 @@ class State:
     debug: bool = False
     command: str = ""
     """The command as typed, without ``clary`` and in canonical names, such as ``stack list``."""
+    kitaru: bool = False
+    """Whether it was typed as ``clary executions …``: its JSON then has Kitaru's names beside ours."""
 
     @classmethod
     def of(cls, arguments: Sequence[str]) -> State:
@@ -36,7 +38,7 @@ class State:
             (_TAKES_OUTPUT.fullmatch(option) and value == "json") or _IS_JSON.fullmatch(option)
             for option, value in itertools.zip_longest(before, before[1:])
         )
-        return cls(json=as_json, debug="--debug" in before or config.debug())
+        return cls(json=as_json, debug="--debug" in before or config.debug(), kitaru=before[:1] == ["executions"])
 
 
 def current() -> State:

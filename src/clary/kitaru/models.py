@@ -162,7 +162,7 @@ def execution(view: RunView, stack: Stack, client: KitaruClient) -> Execution:
     open_ = [one for one in view.waits if one.outcome is None]
     return Execution(
         **fields_of(view),
-        failure=_failure(view),
+        failure=failure_info(view),
         pending_wait=pending_wait(open_[0]) if open_ else None,
         checkpoints=[_call(one, stack, view.id) for one in view.calls],
         _stack=stack,
@@ -219,7 +219,7 @@ def _call(view: CallView, stack: Stack, run: str) -> CheckpointCall:
     return CheckpointCall(view.path, view.name, status, *times, failure, _stack=stack, _run=run)
 
 
-def _failure(view: RunView) -> FailureInfo | None:
+def failure_info(view: RunView) -> FailureInfo | None:
     told = view.failure
     if told is None:
         return None
