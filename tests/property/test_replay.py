@@ -119,7 +119,7 @@ def test_a_replay_without_overrides_is_the_same_whatever_the_cut(steps: list[str
         cut = data.draw(st.sampled_from(list(source.state.calls)))
         before = [path for path in source.state.calls if source.is_before(path, cut)]
         RAN.clear()
-        replay_of = {
+        replay_of: Record = {
             "run": SOURCE,
             "stack": "local",
             "at": cut,

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clary.agent.views import RunView
 from clary.cli import following, output, params
 from clary.cli.commands import Choice, Command
 from clary.errors import ClaryError, UsageError
 
 if TYPE_CHECKING:
     from clary.agent.replay import Changes
-    from clary.agent.views import Observer
+    from clary.agent.views import Observer, RunView
     from clary.stacks.model import Stack
 
 _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on this stack only.")
@@ -72,7 +71,10 @@ class _Replayed:
     "--follow/--detach", default=True, help="Follow the run to its end, or return when its job was asked for."
 )
 def retry(run: str, stack_name: str | None, follow: bool) -> int:
-    """Run the checkpoints again whose failure a run ended with, and only those, under the same id."""
+    """Run what failed in a run again, and only that.
+
+    The run keeps its id. What is recorded does not run again.
+    """
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
@@ -125,9 +127,10 @@ def replay(
     on_error: str,
     wait: bool,
 ) -> int:
-    """Start a new run that begins with a copy of the record of RUN, up to a call; from there on everything runs.
+    """Start a new run that begins with a copy of another's record.
 
-    The code is that of the project as it is now. The exit code is 0 if the replay completes and 1 if it does not.
+    Up to the call --at all is as RUN has recorded it; from there on everything runs. The code is
+    that of the project as it is now. The exit code is 0 if the replay completes and 1 if it does not.
     """
     from clary.agent import service
 

@@ -333,7 +333,7 @@ def test_answers_before_the_cut_are_kept_and_later_waits_ask_again(local: Stack,
         ("train#2", Changes(checkpoints={"train": {"input": {"rat": 1}}}), "replay.no_such_input"),
         ("train#2", Changes(checkpoints={"train": {"outptu": 1}}), "replay.bad_override"),
         ("train#2", Changes(checkpoints={"train": {}}), "replay.bad_override"),
-        ("train#2", Changes(checkpoints={"train": {"input": 5}}), "replay.bad_override"),  # type: ignore[dict-item]
+        ("train#2", Changes(checkpoints={"train": {"input": 5}}), "replay.bad_override"),
         ("train#2", Changes(checkpoints={"train": {"input": {"rate": 1}, "output": 1}}), "replay.bad_override"),
         ("train#2", Changes(flow={"row": 1}), "flow.unknown_input"),
     ],

@@ -147,12 +147,12 @@ def test_a_difference_is_refused_rerun_or_accepted(tmp_path: Path, change: str) 
 
 @checkpoint
 def squared(value: int, power: int = 2) -> int:
-    return value**power
+    return int(value**power)
 
 
 @checkpoint(name="squared")
 def squared_otherwise(value: int, power: int = 3) -> int:
-    return value**power
+    return int(value**power)
 
 
 @pytest.mark.parametrize(
