@@ -1,4 +1,4 @@
-"""A service on loopback that speaks AWS JSON 1.1 and answers what a test tells it to, lost replies included."""
+"""A service on loopback that speaks AWS JSON 1.1, and Scheduler's REST-JSON, and answers what a test tells it to, lost replies included."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 
 Answer = tuple[int, Mapping[str, Any]] | None
 """Status and body; None closes the connection without a word."""
+
+
+_SCHEDULES = {"POST": "CreateSchedule", "GET": "GetSchedule", "DELETE": "DeleteSchedule"}
 
 
 def refusal(code: str, message: str = "", status: int = 400) -> tuple[int, dict[str, Any]]:
@@ -71,9 +74,11 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, _Server)
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}")
         self.server.script.agents.append(self.headers["User-Agent"])
-        answer = self.server.script.answer(self.headers["X-Amz-Target"].rpartition(".")[2], request)
+        target = self.headers["X-Amz-Target"]
+        operation = target.rpartition(".")[2] if target else _SCHEDULES[self.command]
+        answer = self.server.script.answer(operation, request if target else {**request, "path": self.path})
         if answer is None:
             self.close_connection = True
             return
@@ -84,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    do_GET = do_DELETE = do_POST
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
         pass
