@@ -37,6 +37,7 @@ def test_start_up_is_a_small_multiple_of_a_bare_interpreter(tmp_path: Path) -> N
 
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(clary.__all__) == [
+        "Cache",
         "Retries",
         "Stack",
         "__version__",

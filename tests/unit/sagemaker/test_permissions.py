@@ -187,7 +187,7 @@ class TestArns:
 
     def test_a_jobs_code_cannot_be_changed_by_a_job(self) -> None:
         written = document("execution")["WriteArtifacts"]["Resource"]
-        assert written == ["arn:aws:s3:::artifacts/team/clary/runs/*", "arn:aws:s3:::artifacts/team/clary/values/*"]
+        assert written == [f"arn:aws:s3:::artifacts/team/clary/{name}/*" for name in ("cache", "runs", "values")]
 
     def test_images_of_the_registry_and_of_the_stack_are_pulled(self) -> None:
         assert document("execution")["PullImages"]["Resource"] == [
