@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -33,8 +34,7 @@ def parts_of(value: Any) -> tuple[str, list[Any]] | None:
 
 def make(kind: Any, state: list[Any]) -> Any:
     """Return the model; TypeError where the class is no model any more."""
-    import pydantic
-
+    pydantic = importlib.import_module("pydantic")  # the user's, where the model's own module needs it
     if not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
         raise TypeError(f"{names.name_of(kind)} is no model any more")
     fields, were_set, extra, has_extra = state
