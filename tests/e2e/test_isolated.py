@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -43,6 +44,10 @@ def job(lab: Lab, name: str) -> dict[str, Any]:
 
 def children(lab: Lab, run: RunView) -> list[str]:
     return [child.job for child in service.get_run(lab.stack, run.id).call_jobs]
+
+
+def _is_stopped(lab: Lab, name: str) -> bool:
+    return bool(job(lab, name)["TrainingJobStatus"] == "Stopped")
 
 
 def bodies(lab: Lab, run: RunView) -> list[str]:
@@ -103,5 +108,5 @@ def test_stopping_a_run_stops_its_calls_also_those_of_a_dead_job(lab: Lab, until
     for run in (stopped, orphaned):
         service.stop(lab.stack, run.id)
         (child,) = children(lab, run)
-        until(lambda child=child: job(lab, child)["TrainingJobStatus"] == "Stopped")
+        until(functools.partial(_is_stopped, lab, child))
     assert ended(lab, stopped).status == "stopped"

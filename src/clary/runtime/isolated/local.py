@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 from clary.artifacts import encode
+from clary.engine.progress import attach, board_of
 from clary.engine.scope import Scope
 from clary.runtime.isolated.body import Inside, LocalEnder, arguments_of
 from clary.runtime.isolated.calls import isolation_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from clary.engine.execution import Call, Execution
     from clary.flows.checkpoint import Checkpoint
     from clary.journal.records import Record
+    from clary.journal.writer import Journal
 
 
 class LocalCalls:
@@ -43,6 +45,8 @@ class LocalCalls:
         execution = self._execution
         journal = execution.journal
         inside = Inside(execution.run_id, journal.attempt, execution.store, state=journal.state)
+        if (board := board_of(journal)) is not None:
+            attach(cast("Journal", inside), board)
         task = {"arguments": {name: encode(value, execution.store) for name, value in call.bound.items()}}
         checkpoint = cast("Checkpoint[..., Any]", call.callee)  # what ``takes`` has seen has the options of one
         given = arguments_of(checkpoint, task, execution.store)  # by value, as in a job: no change gets out
