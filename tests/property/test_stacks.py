@@ -45,7 +45,7 @@ def shape(entry: Entry) -> Any:
     return entry.stack, entry.managed, parts
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(OPTIONS, VARIABLES)
 def test_exported_deleted_and_made_again(options: dict[str, Any], variables: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
