@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V")
+"""What awaiting an async checkpoint's call gives."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,23 @@ class Checkpoint(Generic[P, R]):
         result: R = scope.execution.perform(call)
         return result
 
+    @overload
+    def submit(
+        self: Checkpoint[P, Coroutine[Any, Any, V]], *args: P.args, **kwargs: P.kwargs
+    ) -> CallFuture[V]: ...
+    @overload
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[R]: ...
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[Any]:
         """Begin the call beside the flow's body and return its future; only in a flow."""
         scope = self._scope("submit")
         return self._start(scope, self._make(scope, args, kwargs))
 
+    @overload
+    def map(
+        self: Checkpoint[P, Coroutine[Any, Any, V]], *iterables: Iterable[Any], **constants: Any
+    ) -> CallFutures[V]: ...
+    @overload
+    def map(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[R]: ...
     def map(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[Any]:
         """Begin a call for each item and return the futures in order; only in a flow.
 
@@ -102,6 +116,12 @@ class Checkpoint(Generic[P, R]):
         """
         return self._start_all("map", zip(*iterables, strict=False), constants)
 
+    @overload
+    def product(
+        self: Checkpoint[P, Coroutine[Any, Any, V]], *iterables: Iterable[Any], **constants: Any
+    ) -> CallFutures[V]: ...
+    @overload
+    def product(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[R]: ...
     def product(self, *iterables: Iterable[Any], **constants: Any) -> CallFutures[Any]:
         """Begin a call for each combination of the items and return the futures in order; only in a flow.
 

@@ -6,7 +6,7 @@ import functools
 import importlib
 import inspect
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import current_scope
@@ -15,10 +15,11 @@ from clary.flows.declared import check_flow
 from clary.flows.handles import RunHandle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
+V = TypeVar("V")
 
 LONGEST_KEY = 200
 """Characters of a run's key."""
@@ -237,6 +238,17 @@ class Flow(Generic[P, R]):
         )
 
 
+class FlowDecorator(Protocol):
+    """``@flow(…)``: a flow's value is what its body returns, or what awaiting it gives."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, V]], /) -> Flow[P, V]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Flow[P, R]: ...
+
+
+@overload
+def flow(function: Callable[P, Coroutine[Any, Any, V]], /) -> Flow[P, V]: ...
 @overload
 def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 @overload
@@ -249,9 +261,9 @@ def flow(
     retries: RetriesLike = None,
     cache: bool | None = None,
     **settings: Any,
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+) -> FlowDecorator: ...
 def flow(
-    function: Callable[P, R] | None = None,
+    function: Callable[..., Any] | None = None,
     /,
     *,
     name: str | None = None,
@@ -261,7 +273,7 @@ def flow(
     retries: RetriesLike = None,
     cache: bool | None = None,
     **settings: Any,
-) -> Flow[P, R] | Callable[[Callable[P, R]], Flow[P, R]]:
+) -> Any:
     """Make a function a flow: its runs are recorded, and a killed run goes on where it was.
 
     Args:

@@ -80,6 +80,30 @@ def wait(
     return _answered(scope, type, suspension.ask(scope.execution, scope, asked, _seconds(linger, "linger")))
 
 
+@overload
+async def wait_async(
+    name: str,
+    type: type[T],
+    *,
+    question: str = "",
+    expires: Seconds | None = None,
+    default: T = ...,
+    reminder: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    linger: Seconds = 0,
+) -> T: ...
+@overload
+async def wait_async(
+    name: str,
+    type: Any = None,
+    *,
+    question: str = "",
+    expires: Seconds | None = None,
+    default: Any = ...,
+    reminder: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    linger: Seconds = 0,
+) -> Any: ...
 async def wait_async(name: str, type: Any = None, **options: Any) -> Any:  # noqa: A002 as in wait
     """Do as ``wait`` does, in an async flow; other tasks go on until all that is left is waiting."""
     import contextvars
