@@ -38,6 +38,7 @@ def test_start_up_is_a_small_multiple_of_a_bare_interpreter(tmp_path: Path) -> N
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(clary.__all__) == [
         "Cache",
+        "Client",
         "Retries",
         "Stack",
         "__version__",
@@ -52,6 +53,7 @@ def test_the_public_names_are_these_and_documented() -> None:
         "list_stacks",
         "load",
         "log",
+        "progress",
         "save",
         "sleep",
         "sleep_async",

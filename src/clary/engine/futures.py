@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from clary.engine.execution import Call, Execution
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 _for_a_worker: contextvars.ContextVar[bool] = contextvars.ContextVar("clary_for_a_worker", default=False)
 """Whether one of the attempt's threads waits for the code that runs here."""
 
 
-class CallFuture(Generic[T]):
+class CallFuture(Generic[T_co]):
     """The result to be of one call.
 
     Whoever waits for a call that no thread has begun runs it himself. So a call that waits for its own children never
@@ -41,10 +42,10 @@ class CallFuture(Generic[T]):
         self._call = call
         self._context = contextvars.copy_context()
         self._claim = threading.Lock()
-        self._future: Future[T] = Future()
+        self._future: Future[T_co] = Future()
         self._future.set_running_or_notify_cancel()  # who stops waiting for a call (a timeout) does not end the call
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[T_co] | None = None
         self._helper: asyncio.Future[None] | None = None
         execution.open_calls.add(self)
         self._future.add_done_callback(lambda _done: execution.open_calls.discard(self))
@@ -62,7 +63,7 @@ class CallFuture(Generic[T]):
         with suppress(RuntimeError):  # the flow has ended meanwhile: whoever still asks for the result learns of it
             self._execution.pool().submit(self._run, for_a_worker=True)
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: float | None = None) -> T_co:
         """Return the call's result, or raise what it raised; TimeoutError after ``timeout`` seconds."""
         self.wait(timeout)
         self._execution.unseen_failures.pop(self.path, None)
@@ -89,7 +90,7 @@ class CallFuture(Generic[T]):
         """Let ``tell`` be called once the call has ended, from any thread; at once if it has."""
         self._future.add_done_callback(lambda _done: tell())
 
-    def __await__(self) -> Generator[Any, None, T]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         """Wait in an event loop."""
         import asyncio
 
@@ -99,7 +100,7 @@ class CallFuture(Generic[T]):
             self._helper = asyncio.get_running_loop().run_in_executor(None, run)
         return self._given().__await__()
 
-    async def _given(self) -> T:
+    async def _given(self) -> T_co:
         import asyncio
 
         try:
@@ -108,7 +109,7 @@ class CallFuture(Generic[T]):
             if self._future.done():  # else whoever asked has been cancelled
                 self._execution.unseen_failures.pop(self.path, None)
 
-    def ended(self) -> asyncio.Future[T]:
+    def ended(self) -> asyncio.Future[T_co]:
         """Return a future of the running loop that is done when the call is; taking it asks for no result."""
         import asyncio
 
@@ -158,7 +159,7 @@ class CallFuture(Generic[T]):
         else:
             self._future.set_result(value)
 
-    def _copy(self, task: asyncio.Task[T]) -> None:
+    def _copy(self, task: asyncio.Task[T_co]) -> None:
         if task.cancelled():
             self._future.set_exception(_cancelled())
             self._execution.tell_end(self.path)
