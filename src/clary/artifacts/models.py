@@ -38,11 +38,11 @@ def make(kind: Any, state: list[Any]) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)):
         raise TypeError(f"{names.name_of(kind)} is no model any more")
     fields, were_set, extra, has_extra = state
-    value = object.__new__(kind)
+    value: Any = object.__new__(kind)
     object.__setattr__(value, "__dict__", fields)
     object.__setattr__(value, "__pydantic_fields_set__", set(were_set))
     object.__setattr__(value, "__pydantic_extra__", (extra or {}) if has_extra else None)
-    object.__setattr__(value, "__pydantic_private__", {} if kind.__private_attributes__ else None)
+    object.__setattr__(value, "__pydantic_private__", {} if value.__private_attributes__ else None)
     return value
 
 

@@ -6,9 +6,11 @@ Reading any of these back runs code that the value carries, so only a reader who
 from __future__ import annotations
 
 import importlib.util
+import io
 import pickle
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from collections import ChainMap
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from clary.artifacts import faults, names
 from clary.artifacts.content import Spool
@@ -57,10 +59,15 @@ class CloudpickleCodec(PickleCodec):
         return importlib.util.find_spec("cloudpickle") is not None
 
     def write(self, value: Any, store: ObjectStore) -> tuple[Content, dict[str, Any]]:  # noqa: ARG002 - the protocol's
-        """Pickle it."""
+        """Pickle it; refuses what cloudpickle would turn into something else (an open file into its text)."""
         import cloudpickle
 
-        return Spool(lambda file: cloudpickle.dump(value, file, protocol=_PROTOCOL)), {}
+        class Strict(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+            dispatch_table: ClassVar[Any] = ChainMap(
+                {io.TextIOWrapper: _refused, memoryview: _refused}, cloudpickle.Pickler.dispatch_table
+            )
+
+        return Spool(lambda file: Strict(file, protocol=_PROTOCOL).dump(value)), {}
 
 
 class TorchCodec(PickleCodec):
@@ -117,6 +124,10 @@ def is_torch(value: Any) -> bool:
     kinds = (torch.Tensor, torch.nn.Module)
     held = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
     return isinstance(value, kinds) or any(isinstance(item, kinds) for item in held)
+
+
+def _refused(value: Any) -> Any:
+    raise TypeError(f"cannot pickle '{type(value).__qualname__}' object")
 
 
 class _Unpickler(pickle.Unpickler):

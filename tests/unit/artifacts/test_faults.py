@@ -83,6 +83,14 @@ def test_lambdas_and_local_classes_go_by_cloudpickle(store: FolderStore) -> None
     assert caught.value.code == "value.untrusted"
 
 
+def test_nothing_comes_back_as_something_else(store: FolderStore, tmp_path: Path) -> None:
+    """cloudpickle by itself makes a StringIO of an open file, and bytes of a memoryview."""
+    (tmp_path / "f").write_text("text")
+    with (tmp_path / "f").open() as file:
+        for value in (file, [lambda: 1, file], memoryview(b"x")):
+            refused(value, store)
+
+
 def test_cloudpickle_is_loaded_only_for_what_needs_it(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cloudpickle", raising=False)
     encode(Plain(), store)

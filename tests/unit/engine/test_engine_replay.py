@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from clary import checkpoint, flow
+from clary.artifacts.pickles import PICKLE
 from clary.errors import ClaryError, DivergenceError, SerializationError
 from clary.journal import records
 from durable import (
@@ -558,7 +559,11 @@ def test_an_exception_with_a_constructor_of_its_own_keeps_its_type(tmp_path: Pat
     assert str(found[0]) == "5: odd"
 
 
-def test_an_exception_whose_class_has_gone_is_told_by_its_type_and_text(tmp_path: Path) -> None:
+def test_an_exception_whose_class_has_gone_is_told_by_its_type_and_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clary.artifacts.pickles.CODECS", (PICKLE,))  # as where there is no cloudpickle
+
     class Local(Exception):  # noqa: N818
         pass
 
