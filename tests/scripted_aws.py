@@ -1,4 +1,7 @@
-"""A service on loopback that speaks AWS JSON 1.1, and Scheduler's REST-JSON, and answers what a test tells it to, lost replies included."""
+"""A service on loopback that speaks AWS JSON 1.1, and Scheduler's REST-JSON.
+
+It answers what a test tells it to, lost replies included.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_DELETE = do_POST
+    do_GET = do_DELETE = do_POST  # noqa: N815 - the names are the base class's
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
         pass

@@ -79,7 +79,7 @@ def test_what_is_forbidden_names_action_and_resource(aws: ScriptedAws) -> None:
     error = refused(aws)
     assert isinstance(error, PermissionDeniedError)
     assert error.code == "secret.forbidden"
-    assert error.details == {"action": "secretsmanager:GetSecretValue", "resource": "clary/db"}
+    assert (error.details["action"], error.details["resource"]) == ("secretsmanager:GetSecretValue", "clary/db")
     assert "secretsmanager:GetSecretValue on clary/db" in error.summary
     assert len(aws.calls) == 1
 
