@@ -207,13 +207,13 @@ def _ids(file: str) -> list[str]:
             "replay.no_ids",
             f"{file} cannot be read: {error.strerror}.",
             next_step="Name a file with a run's id in each line, or - for the standard input.",
-            field="ids-file",
+            field="ids_file",
         ) from error
     ids = [line.partition("#")[0].strip() for line in text.splitlines()]
     if found := [one for one in ids if one]:
         return list(dict.fromkeys(found))
     raise UsageError(
-        "replay.no_ids", f"{file} names no run.", next_step="Write a run's id in each line.", field="ids-file"
+        "replay.no_ids", f"{file} names no run.", next_step="Write a run's id in each line.", field="ids_file"
     )
 
 
