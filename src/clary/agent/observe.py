@@ -260,7 +260,8 @@ def _job_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:
     while number < watch.attempt:
         number = min(one for one in watch.state.attempts if one > number)
         yield from _tail(watch, number, follow=follow)
-    yield from children.lines(watch.place, watch.state)
+    with watch.patience():
+        yield from children.lines(watch.place, watch.state)
 
 
 def _tail(watch: _Watch, number: int, *, follow: bool) -> Iterator[tuple[str, float, str]]:

@@ -85,7 +85,7 @@ def _run(opt_ml: Path) -> Outcome:
             waker=waker,
             extend=extend,
         )
-        if outcome.status in _NOTHING_GOES_ON and isolated:
+        if outcome.status in _NOTHING_GOES_ON and outcome.exit_code != EXIT_TRY_AGAIN and isolated:
             isolated[-1].stop_jobs()
         return outcome
     finally:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from clary.agent import children
 from clary.agent.present import failure_view, run_view
+from clary.cli.run_text import page
 from clary.journal import records
 from clary.journal.records import Entry, Record, new_entry
 from clary.journal.state import RunState, fold
@@ -138,3 +140,23 @@ def test_a_missing_module_says_where_it_is_missing(job: str | None, words: str) 
     assert "torch" in view.failure.next_step
     assert words in view.failure.next_step
     assert f"clary runs resume {RUN}" in view.failure.next_step
+
+
+def test_the_jobs_of_isolated_calls_are_shown_with_how_they_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    claims = [records.call_job("fit#1", n, f"job-fit-{n}", inputs={}, source="s") for n in (1, 2)]
+    died = records.call_job_ended("fit#1", 1, "interrupted", instance_type="ml.g5.xlarge", instance_count=2)
+    done = records.call_job_ended("fit#1", 2, "completed", instance_type="ml.g5.xlarge", instance_count=2, seconds=12.0)
+    again = records.try_failed("fit#1", 1, {"type": "E", "message": "m"}, [], 0.0)
+    under_way = [_opened(), (1, [claims[0]]), (1, [died, again]), (1, [claims[1]])]
+
+    state = _claimed(*under_way)
+    shown = [(one.path, one.job, one.status, one.seconds) for one in run_view(state, STORE).call_jobs]
+    assert shown == [("fit#1", "job-fit-1", "interrupted", None), ("fit#1", "job-fit-2", "running", None)]
+    assert [child.job for child in children.jobs_of(state) if not child.ended] == ["job-fit-2"]
+
+    page(run_view(_claimed(*under_way, (1, [done, _call("fit#1", output={"c": "plain", "v": 1, "t": "int"})])), STORE))
+    out = capsys.readouterr().out
+    assert "fit#1  completed  12.0 s  2 x ml.g5.xlarge  job-fit-2" in " ".join(out.split("\n")), out
+
+    stopped = _claimed(*under_way, (1, [records.stopped("enough")]))
+    assert [one.status for one in run_view(stopped, STORE).call_jobs] == ["interrupted", "unknown"]
