@@ -14,7 +14,7 @@ from clary.flows.flow import CallOptions
 if TYPE_CHECKING:
     from clary.agent.views import RunView
     from clary.stacks.model import Stack
-    from conftest import Recorder
+    from integration.agent.conftest import Recorder
 
 FLOW = """
 import time
