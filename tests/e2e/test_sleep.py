@@ -115,7 +115,8 @@ class Bed:
 
     def until(self, run: str, *statuses: str) -> RunState:
         """Wait until the log says so; nobody looks at the jobs meanwhile."""
-        return until(lambda: state if (state := self.state(run)).status in statuses else None)
+        until(lambda: self.state(run).status in statuses)
+        return self.state(run)
 
     def job(self, name: str | None) -> dict[str, Any]:
         """Return what SageMaker says of a job."""
