@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from clary.engine.caching import cache_from
 from clary.engine.retry import Retries
@@ -198,6 +198,16 @@ def _items(given: Any) -> list[Any] | None:
     return [value[index] for index in range(len(value))]
 
 
+@overload
+def checkpoint(func: Callable[P, R], /) -> CheckpointDefinition[P, R]: ...
+@overload
+def checkpoint(
+    *,
+    retries: int = 0,
+    type: str | None = None,
+    runtime: str | None = None,
+    cache: bool | None = None,
+) -> Callable[[Callable[P, R]], CheckpointDefinition[P, R]]: ...
 def checkpoint(
     func: Callable[P, R] | None = None,
     *,

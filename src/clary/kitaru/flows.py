@@ -7,7 +7,7 @@ import importlib
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from clary.engine.retry import retries_from
 from clary.engine.scope import current_scope
@@ -254,6 +254,16 @@ def _with_handles(function: Callable[P, R]) -> Callable[P, R]:
     return body
 
 
+@overload
+def flow(func: Callable[P, R], /) -> FlowDefinition[P, R]: ...
+@overload
+def flow(
+    *,
+    stack: str | None = None,
+    image: ImageInput | None = None,
+    cache: bool | None = None,
+    retries: int | None = None,
+) -> Callable[[Callable[P, R]], FlowDefinition[P, R]]: ...
 def flow(
     func: Callable[P, R] | None = None,
     *,

@@ -220,6 +220,7 @@ def _call(view: CallView, stack: Stack, run: str) -> CheckpointCall:
 
 
 def failure_info(view: RunView) -> FailureInfo | None:
+    """Return why a run failed, in Kitaru's shape; None where it did not."""
     told = view.failure
     if told is None:
         return None

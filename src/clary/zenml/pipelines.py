@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from clary.engine.scope import current_scope
 from clary.errors import UsageError
@@ -118,6 +118,17 @@ class PipelineDefinition(FlowDefinition[P, R], Generic[P, R]):
         return f"<pipeline {self.name}>"
 
 
+@overload
+def pipeline(_func: Callable[P, R], /) -> PipelineDefinition[P, R]: ...
+@overload
+def pipeline(
+    *,
+    dynamic: bool | None = None,
+    name: str | None = None,
+    enable_cache: bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Callable[[Callable[P, R]], PipelineDefinition[P, R]]: ...
 def pipeline(
     _func: Callable[P, R] | None = None,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from clary.flows.checkpoint import CheckpointOptions
 from clary.flows.isolation import isolation_of
@@ -25,6 +25,18 @@ class StepDefinition(CheckpointDefinition[P, R], Generic[P, R]):
         return f"<step {self.name}>"
 
 
+@overload
+def step(_func: Callable[P, R], /) -> StepDefinition[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    enable_cache: bool | None = None,
+    retry: Any = None,
+    runtime: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Callable[[Callable[P, R]], StepDefinition[P, R]]: ...
 def step(
     _func: Callable[P, R] | None = None,
     *,
