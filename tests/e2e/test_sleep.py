@@ -19,7 +19,7 @@ import pytest
 
 from clary import testing
 from clary.agent import service
-from clary.agent.place import Place
+from clary.agent.place import place_of
 from clary.agent.waking import unschedule
 from clary.stacks.bootstrap import service as bootstrap
 from clary.stacks.model import Stack
@@ -111,7 +111,7 @@ class Bed:
 
     def state(self, run: str) -> RunState:
         """Read the log, and do nothing else."""
-        return Place(self.stack).read(run)
+        return place_of(self.stack).read(run)
 
     def until(self, run: str, *statuses: str) -> RunState:
         """Wait until the log says so; nobody looks at the jobs meanwhile."""
@@ -244,7 +244,7 @@ def test_a_question_expires_with_nobody_looking(bed: Bed) -> None:
 def test_what_goes_on_earlier_is_the_same_attempt_and_its_schedule_is_taken_back(bed: Bed) -> None:
     run = bed.start("asks", seconds=bed.hours(1))
     bed.until(run, "waiting")
-    place = Place(bed.stack)
+    place = place_of(bed.stack)
     service.answer(bed.stack, run, "name", "ann")
     done = bed.until(run, "completed", "failed")
     assert service.result(bed.stack, run) == ["before in attempt 1", "ann", "after in attempt 2"]
