@@ -53,12 +53,25 @@ FILES = {
     "fine.py": """
         import threading
         import time
-        from clary import checkpoint, flow
+        from pathlib import Path
+        from clary import checkpoint, flow, save, wait
 
         @checkpoint
         def step(number, pause):
             time.sleep(pause)
             return number
+
+        @checkpoint(cache=True)
+        def breaks_once(marker):
+            if not Path(marker).exists():
+                Path(marker).touch()
+                raise RuntimeError("the first time")
+            return "kept"
+
+        @flow
+        def asks(marker: str):
+            save("note", breaks_once(marker))
+            return wait("go", bool)
 
         @flow
         def steps(count: int = 3, pause: float = 0.0):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import io
+import textwrap
 import tokenize
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_OWN = frozenset({"checkpoint", "step"})
+"""Names of the decorators that make a function a checkpoint."""
 _SILENT = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER})
 
 
@@ -34,13 +38,32 @@ def source_digest(function: Callable[..., Any], lines: list[str]) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None or not 0 < code.co_firstlineno <= len(lines):
         return _compiled_digest(function)
-    return token_digest("".join(inspect.getblock(lines[code.co_firstlineno - 1 :])))
+    return token_digest(_without_own_decorator("".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))))
+
+
+def _without_own_decorator(text: str) -> str:
+    """Return a function's source without the decorator that made it a checkpoint.
+
+    How often a call is retried, or how it is labelled, is no part of what it does; other decorators are.
+    """
+    plain = textwrap.dedent(text)
+    try:
+        found = ast.parse(plain).body[0]
+    except (SyntaxError, IndexError):
+        return text
+    if not isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return text
+    lines = plain.splitlines(keepends=True)
+    for one in found.decorator_list:
+        called = one.func if isinstance(one, ast.Call) else one
+        if getattr(called, "attr", getattr(called, "id", None)) in _OWN:
+            last = one.end_lineno or one.lineno
+            lines[one.lineno - 1 : last] = [""] * (last - one.lineno + 1)
+    return "".join(lines)
 
 
 def token_digest(text: str) -> str:
     """Return the digest of the token stream of ``text`` without comments, blank lines and common indentation."""
-    import textwrap
-
     hashed = hashlib.sha256()
     try:
         for token in tokenize.generate_tokens(io.StringIO(textwrap.dedent(text)).readline):

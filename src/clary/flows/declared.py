@@ -60,6 +60,14 @@ def check_checkpoint(function: Any, name: str | None) -> None:
             f"A checkpoint is a function, and this is {reason}.",
             next_step="Write @checkpoint directly above a def; @staticmethod goes above @checkpoint.",
         )
+    first = next(iter(inspect.signature(function).parameters), None)
+    if first in ("self", "cls") and (reason := _unfindable(function)) is not None:
+        raise UsageError(
+            "checkpoint.not_a_function",
+            f"The checkpoint {name or function.__name__} is {reason}, whose object every call would keep.",
+            next_step="Make it a function of the module, and give it what it needs as arguments.",
+            field=name or function.__name__,
+        )
     if _is_generator(function):
         raise UsageError(
             "checkpoint.generator",

@@ -144,6 +144,10 @@ def test_an_event_on_its_way_arrives_after_the_kill(own_idle: Sandbox) -> None:
 
 def test_what_came_and_went_leaves_no_record(own_idle: Sandbox) -> None:
     s3, scheduler = own_idle.client("s3"), own_idle.client("scheduler")
+    trust = {"Effect": "Allow", "Principal": {"Service": "scheduler.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role = own_idle.client("iam").create_role(
+        RoleName="alarm", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )["Role"]["Arn"]
     before = recorded(own_idle)
     scheduler.create_schedule_group(Name="g")
     for group in ("default", "g"):
@@ -153,7 +157,7 @@ def test_what_came_and_went_leaves_no_record(own_idle: Sandbox) -> None:
                 GroupName=group,
                 ScheduleExpression="rate(1 hour)",
                 FlexibleTimeWindow={"Mode": "OFF"},
-                Target={"Arn": f"arn:aws:sqs:us-east-1:{own_idle.account}:q", "RoleArn": own_idle.role},
+                Target={"Arn": f"arn:aws:sqs:us-east-1:{own_idle.account}:q", "RoleArn": role},
             )
     scheduler.delete_schedule(Name="gone")
     s3.create_bucket(Bucket="short-lived")

@@ -68,7 +68,7 @@ def test_the_source_is_that_of_the_moment_of_import(tmp_path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     path.write_text("from clary import checkpoint\n# moved\n\n@checkpoint\ndef step(a):\n    return -a\n")
-    assert module.step.source == token_digest("@checkpoint\ndef step(a):\n    return a\n")
+    assert module.step.source == token_digest("def step(a):\n    return a\n")
 
 
 def test_functions_without_a_file_are_known_by_their_compiled_form() -> None:
@@ -111,3 +111,14 @@ def test_the_function_behind_other_decorators_counts() -> None:
 
     assert checkpoint(plus).source != checkpoint(minus).source
     assert sys.version_info >= (3, 11)
+
+
+def test_how_a_checkpoint_is_made_one_is_no_part_of_what_it_does() -> None:
+    from clary.engine.source import _without_own_decorator as plain
+
+    body = "def f(x):\n    return x\n"
+    made = "@clary.checkpoint(\n    retries=3,\n)\n"
+    assert token_digest(plain(f"@checkpoint\n{body}")) == token_digest(body)
+    assert token_digest(plain(textwrap.indent(f"{made}async {body}", "    "))) == token_digest(f"async {body}")
+    assert token_digest(plain(f"@cached\n@checkpoint(name='g')\n{body}")) == token_digest(f"@cached\n{body}")
+    assert plain("not python (") == "not python ("
