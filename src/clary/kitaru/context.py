@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.artifacts import decode
 from clary.engine.scope import Scope, current_scope
-from clary.flows import context, waiting
+from clary.flows import context, telling, waiting
 from clary.journal import records
 from clary.journal.log import ObjectLog
 from clary.journal.state import RunState, fold
@@ -133,7 +133,10 @@ def progress(
     flush: bool = False,  # noqa: ARG001 every line is
     **fields: Any,
 ) -> None:
-    """Tell how far a checkpoint is: a line in the execution's output, which ``clary runs logs -f`` follows."""
+    """Tell how far a checkpoint is: beside the run where it is followed, and as a line of its output."""
+    if percent is not None:
+        with translated():
+            telling.progress(percent, 100, message)
     more = {name: value for name, value in {"id": correlation_id, **fields}.items() if value is not None}
     _tell("progress", f"{percent:g} % {message}" if percent is not None else message, more)
 
