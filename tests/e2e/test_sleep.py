@@ -244,14 +244,12 @@ def test_a_question_expires_with_nobody_looking(bed: Bed) -> None:
 def test_what_goes_on_earlier_is_the_same_attempt_and_its_schedule_is_taken_back(bed: Bed) -> None:
     run = bed.start("asks", seconds=bed.hours(1))
     bed.until(run, "waiting")
-    place = place_of(bed.stack)
     service.answer(bed.stack, run, "name", "ann")
     done = bed.until(run, "completed", "failed")
     assert service.result(bed.stack, run) == ["before in attempt 1", "ann", "after in attempt 2"]
     assert (sorted(done.attempts), bed.jobs(run)) == ([1, 2], 2)
-    unschedule(place, run, 2)
     assert bed.schedules(run) == []
-    assert not unschedule(place, run, 2)
+    assert not unschedule(place_of(bed.stack), run, 2)
 
 
 @pytest.mark.parametrize("flow", ["killed_after_claim", "killed_after_schedule"])

@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from clary.agent import children, local, retries
+from clary.agent import children, local, retries, waking
 from clary.agent.planning import again, pointer_of
 from clary.agent.present import run_view
 from clary.errors import (
@@ -119,6 +119,7 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
     attempt = state.attempt
     assert attempt is not None
     assert attempt.request is not None
+    take_back_schedules(place, state)
     give_up = time.monotonic() + QUOTA_PATIENCE
     deadline = jobs.DEADLINE if wait else _LOOK_SECONDS
     while True:
@@ -138,6 +139,13 @@ def send(place: Place, log: Log, state: RunState, observer: Observer | None = No
             _tell(observer, error)
             time.sleep(pause)
     return _seen(place, state, None)
+
+
+def take_back_schedules(place: Place, state: RunState) -> None:
+    """Delete the schedules of attempts that were to begin later, once the run goes on earlier or is over."""
+    for attempt in state.attempts.values():
+        if attempt.not_before is not None and attempt.opened_at is None:
+            waking.unschedule(place, state.run, attempt.number)
 
 
 def _claim_next(log: Log, state: RunState) -> Attempt | None:
@@ -187,6 +195,7 @@ def request_stop(place: Place, run: str) -> Seen:
                 jobs.stop(place.aws, attempt.job)
             except NotFoundError:
                 pass  # it was never made: the next step ends the run
+        take_back_schedules(place, state)
         children.stop_left(place, state)
         return step(place, log, state)
 

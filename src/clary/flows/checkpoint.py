@@ -93,9 +93,7 @@ class Checkpoint(Generic[P, R]):
         return result
 
     @overload
-    def submit(
-        self: Checkpoint[P, Coroutine[Any, Any, V]], *args: P.args, **kwargs: P.kwargs
-    ) -> CallFuture[V]: ...
+    def submit(self: Checkpoint[P, Coroutine[Any, Any, V]], *args: P.args, **kwargs: P.kwargs) -> CallFuture[V]: ...
     @overload
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[R]: ...
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> CallFuture[Any]:
