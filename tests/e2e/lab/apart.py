@@ -41,8 +41,8 @@ def spread(count: int = 3, pause: float = 0.0) -> dict[str, Any]:
     }
 
 
-enduring = flow(spread.function, name="enduring")
-held = flow(spread.function, name="held")
+enduring = flow(name="enduring")(spread.function)
+held = flow(name="held")(spread.function)
 
 
 @checkpoint(runtime="isolated", resources={**SMALL, "environment": {"OWN": "yes"}})
