@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from clary.engine.replaying import SKIP, origin_of
 from clary.errors import DivergenceError
@@ -10,7 +12,7 @@ from clary.errors import DivergenceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clary.engine.execution import Call
+    from clary.engine.execution import Call, Execution
     from clary.journal.records import Record
 
 ERROR = "error"
@@ -20,6 +22,39 @@ RERUN = "rerun"
 ACCEPT = "accept"
 """Take the recorded result all the same."""
 WAYS = (ERROR, RERUN, ACCEPT)
+DECLARED: set[str] = set()
+"""Names of the checkpoints that this process knows."""
+_contents: WeakKeyDictionary[Execution, dict[str, list[str]]] = WeakKeyDictionary()
+"""Recorded calls by what they are apart from their names, for executions that have needed to know."""
+
+
+def is_renamed(execution: Execution, call: Call) -> bool:
+    """Tell whether a call that the record does not have by its path is in it all the same.
+
+    One that it has under a name which no checkpoint has any more was renamed: raises DivergenceError, or, where
+    differences are accepted, takes that record for the call's own and returns True.
+    """
+    if execution.on_change == RERUN or len(execution.replayed) >= len(execution.recorded):
+        return False
+    known = _contents.get(execution)
+    if known is None:
+        known = _contents[execution] = {}
+        for path, record in execution.recorded.items():
+            known.setdefault(_content(path, record["source"], record["inputs"]), []).append(path)
+    for path in known.get(_content(call.path, call.callee.source, call.inputs), ()):
+        name = execution.recorded[path]["name"]
+        if path in execution.replayed or name in DECLARED:
+            continue
+        if execution.on_change == ACCEPT:
+            execution.recorded[call.path] = execution.recorded[path]
+            execution.replayed |= {path, call.path}
+            return True
+        raise error(execution.run_id, call, {"name": f"recorded {name}, now {call.callee.name}"}, {})
+    return False
+
+
+def _content(path: str, source: str, inputs: Mapping[str, str | None]) -> str:
+    return json.dumps([path.rpartition("/")[0], source, inputs], sort_keys=True)
 
 
 def compare(record: Record, call: Call) -> dict[str, str] | None:

@@ -167,7 +167,7 @@ class Execution:
         """Tell whether the record answers this call; raises DivergenceError when it answers another one."""
         record = self.recorded.get(call.path)
         if record is None:
-            return False
+            return divergence.is_renamed(self, call)
         difference = divergence.compare(record, call)
         if difference is None or self.on_change == divergence.ACCEPT:
             self.replayed.add(call.path)

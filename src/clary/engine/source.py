@@ -38,13 +38,13 @@ def source_digest(function: Callable[..., Any], lines: list[str]) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None or not 0 < code.co_firstlineno <= len(lines):
         return _compiled_digest(function)
-    return token_digest(_without_own_decorator("".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))))
+    return token_digest(_bare("".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))))
 
 
-def _without_own_decorator(text: str) -> str:
-    """Return a function's source without the decorator that made it a checkpoint.
+def _bare(text: str) -> str:
+    """Return a function's source without its name and without the decorator that made it a checkpoint.
 
-    How often a call is retried, or how it is labelled, is no part of what it does; other decorators are.
+    How it is called, how often it is retried and how it is labelled is no part of what it does; other decorators are.
     """
     plain = textwrap.dedent(text)
     try:
@@ -59,6 +59,8 @@ def _without_own_decorator(text: str) -> str:
         if getattr(called, "attr", getattr(called, "id", None)) in _OWN:
             last = one.end_lineno or one.lineno
             lines[one.lineno - 1 : last] = [""] * (last - one.lineno + 1)
+    at = found.lineno - 1
+    lines[at] = lines[at].replace(f"def {found.name}", "def _", 1)
     return "".join(lines)
 
 

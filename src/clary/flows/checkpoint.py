@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from clary.engine import divergence
 from clary.engine.caching import CacheLike, Policy, cache_from, check_ignored
 from clary.engine.futures import CallFuture, CallFutures, refuse_foreign_loop, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
@@ -54,6 +55,7 @@ class Checkpoint(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
+        divergence.DECLARED.add(self.name)
         self.options = options
         self.retries = options.retries
         self.timeout = options.timeout
