@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import mmap
 import os
 import random
 import signal
+import threading
 import time
 import traceback
 import warnings
 from collections import Counter
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clary import as_completed, checkpoint, current_run, flow, load, save
+from clary import as_completed, checkpoint, current_run, flow, load, save, sleep, sleep_async, wait, wait_async
 from clary import log as note
 from clary.artifacts import decode
+from clary.engine import suspension
+from clary.engine.retry import Retries
+from clary.errors import StopRequested
 from clary.journal import records
 from clary.journal.sqlite import SqliteLog
+from clary.journal.state import RunState
+from clary.journal.writer import append
 from durable import Disturbed, assert_once, attempt, begin, claim, open_log, state_of, written
 
 if TYPE_CHECKING:
@@ -37,29 +43,50 @@ POINTS = ("enter", "leave", "before put", "after put", "before value", "after va
 PATIENCE = 60.0
 """Seconds after which a process that hangs shows where, and ends."""
 _EFFECTS = "effects.txt"
+_FAILURES = "failures.txt"
+_COUNT = slice(0, 8)
 
 
-@dataclass
 class Death:
-    """Kills this process, or pauses it, when a point is reached for the n-th time."""
+    """Sends a signal to the process of an attempt when a point is reached for the n-th time.
 
-    point: str = ""
-    number: int = 0
-    by: signal.Signals = signal.SIGKILL
-    quiet: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    """Held while the process is paused: a process within a write of SQLite's would keep the whole file locked."""
+    The count is shared with forked processes: a death can wait for a later attempt of the run, and a body that runs in
+    a process of its own counts too.
+    """
+
+    def __init__(self, point: str = "", number: int = 0, by: signal.Signals = signal.SIGKILL) -> None:
+        self.point = point
+        self.by = by
+        self.process = 0
+        """Whom it hits."""
+        self.quiet: AbstractContextManager[Any] = nullcontext()
+        """Held while the process is paused: a process within a write of SQLite's would keep the whole file locked."""
+        self._left = mmap.mmap(-1, mmap.PAGESIZE)
+        self._left[_COUNT] = number.to_bytes(8, "little", signed=True)
+
+    @property
+    def has_struck(self) -> bool:
+        """Whether it has come."""
+        return bool(self.point) and int.from_bytes(self._left[_COUNT], "little", signed=True) <= 0
 
     def reach(self, point: str) -> None:
         """Die here, if this is where."""
-        if point == self.point:
-            self.number -= 1
-            if self.number == 0:
-                with self.quiet:
-                    os.kill(os.getpid(), self.by)
+        if point != self.point:
+            return
+        left = int.from_bytes(self._left[_COUNT], "little", signed=True) - 1
+        self._left[_COUNT] = left.to_bytes(8, "little", signed=True)
+        if left != 0:
+            return
+        if os.getpid() == self.process:
+            with self.quiet:  # to this thread: it does not go on, and let the lock go, before the others have stopped
+                signal.pthread_kill(threading.get_ident(), self.by)
+        elif self.by is not signal.SIGSTOP:
+            os.kill(self.process, self.by)
 
 
 _death = Death()
 _effects = -1
+_failures = -1
 _jitter: random.Random | None = None
 
 
@@ -71,6 +98,15 @@ def effect(value: Any) -> Any:
     os.write(_effects, f"{current_run().path}\n".encode())
     _death.reach("leave")
     return value
+
+
+def stumble(times: int) -> None:
+    """Raise, unless this place in the run has raised so often already, in whatever process."""
+    # Without a lock: a body that runs in a forked process would wait for ever for one that was held at the fork.
+    before = os.pread(_failures, 1 << 20, 0).decode().splitlines().count(f"at {current_run().path}")
+    if before < times:
+        os.write(_failures, f"at {current_run().path}\n".encode())
+        raise ConnectionError(f"{before + 1} of {times}")
 
 
 @checkpoint
@@ -141,7 +177,82 @@ async def in_tasks(size: int) -> dict[str, Any]:
     return found
 
 
-FLOWS: dict[str, Flow[Any, Any]] = {"threads": in_threads, "tasks": in_tasks}
+QUICK = Retries(2, delay=0.001)
+LIMIT = 30.0
+"""Seconds; nothing comes near."""
+
+
+@checkpoint(retries=QUICK)
+def unsteady(value: int) -> int:
+    stumble(value % 3)
+    return int(effect(value))
+
+
+@checkpoint(retries=QUICK)
+def unsteady_outer(value: int) -> int:
+    """Fails when all that it calls has returned, with a call still under way."""
+    left = step.submit(value)
+    total = unsteady(value) + step(value)
+    stumble(1)
+    return int(effect(total + left.result()))
+
+
+@checkpoint(timeout=LIMIT, retries=QUICK)
+def limited(value: int) -> int:
+    stumble(1)
+    return int(effect(value))
+
+
+@checkpoint(retries=QUICK)
+async def unsteady_fetch(value: int) -> int:
+    await asyncio.sleep(0.001)
+    stumble(value % 3)
+    return int(effect(value))
+
+
+@checkpoint(timeout=LIMIT, retries=QUICK)
+async def unsteady_branch(value: int) -> int:
+    left = asyncio.ensure_future(fetch(value))
+    total = await unsteady_fetch(value) + await fetch.submit(value)
+    stumble(1)
+    return int(effect(total + await left))
+
+
+@flow(workers=3, retries=QUICK)
+def with_tries(size: int) -> dict[str, Any]:
+    """Sync: retries of calls and of the flow, a time limit, an answer, a sleep."""
+    found: dict[str, Any] = {"parts": unsteady.map(range(size)).results()}
+    limits = limited.submit(6)
+    found["nested"] = unsteady_outer(4)
+    found["answer"] = wait("go", int)
+    sleep(0.02, suspend=True)
+    stumble(1)
+    found["late"] = [step(found["answer"]), limits.result()]
+    return found
+
+
+@flow(workers=3, retries=QUICK)
+async def with_tries_in_tasks(size: int) -> dict[str, Any]:
+    """Async: the same."""
+    parts = await asyncio.gather(*unsteady_fetch.map(range(size)))
+    limits = unsteady_branch.submit(6)
+    found: dict[str, Any] = {"parts": list(parts), "nested": await unsteady_branch(4)}
+    found["answer"] = await wait_async("go", int)
+    await sleep_async(0.02, suspend=True)
+    stumble(1)
+    found["late"] = [await fetch(found["answer"]), await limits]
+    return found
+
+
+FLOWS: dict[str, Flow[Any, Any]] = {
+    "threads": in_threads,
+    "tasks": in_tasks,
+    "tries": with_tries,
+    "tries in tasks": with_tries_in_tasks,
+}
+STRAIGHT = ("threads", "tasks")
+"""Flows that come to their end in one attempt; the others wait for an answer and for a time."""
+ANSWER = 41
 
 
 def start(kind: str, folder: Path) -> None:
@@ -153,7 +264,8 @@ def start(kind: str, folder: Path) -> None:
 def prepare(log: Log, store: ObjectStore, folder: Path) -> None:
     """Do as ``start`` does, with a log that is open."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _EFFECTS).touch()
+    for name in (_EFFECTS, _FAILURES):
+        (folder / name).touch()
     begin(log, store, size=3)
 
 
@@ -175,6 +287,7 @@ def fork(act: Callable[[], int]) -> int:
     if child == 0:
         try:
             faulthandler.dump_traceback_later(PATIENCE, exit=True, file=2)
+            suspension._POLL = 0.005
             os._exit(act())
         except BaseException:
             traceback.print_exc()
@@ -199,9 +312,11 @@ def run_attempt(
     log: Log, store: ObjectStore, folder: Path, flow_name: str, number: int, death: Death, seed: int | None = None
 ) -> int:
     """Run an attempt here, with its effects in the folder; returns its exit code, if it does not die."""
-    global _death, _effects, _jitter
+    global _death, _effects, _failures, _jitter
     _death, _jitter = death, None if seed is None else random.Random(seed)
+    death.process = os.getpid()
     _effects = os.open(folder / _EFFECTS, os.O_WRONLY | os.O_APPEND)
+    _failures = os.open(folder / _FAILURES, os.O_RDWR | os.O_APPEND)
 
     def create(inner: Log, entry: Entry) -> bool:
         death.reach("before put")
@@ -221,9 +336,35 @@ def run_attempt(
             death.reach("after value")
 
     store.put = put_value  # type: ignore[method-assign]
-    outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number)
+    outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number, waker=_Waker())
     store.put = put  # type: ignore[method-assign]
     return outcome.exit_code
+
+
+class _Waker:
+    """Whoever runs the test begins the next attempt when it is due."""
+
+    def check(self) -> None:
+        pass
+
+    def wake_at(self, moment: float) -> None:
+        pass
+
+    def stay(self) -> None:
+        pass
+
+    def now(self) -> float:
+        return time.time()
+
+
+def obey_sigterm() -> None:
+    """Stop this process in an orderly way on SIGTERM, as a job does; for forked processes."""
+
+    def stop(_number: int, _frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise StopRequested("asked to stop (SIGTERM)")
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def is_killed(status: int) -> bool:
@@ -232,10 +373,37 @@ def is_killed(status: int) -> bool:
 
 
 def take_over(kind: str, folder: Path, number: int) -> None:
-    """Claim the next attempt, as is done for a run that has not completed."""
+    """Claim the next attempt, as is done for a run that has not completed: of one that waits, when it is due."""
     with opened(kind, folder) as (log, _):
-        if state_of(log).status != "completed":
+        if (state := state_of(log)).status == "waiting":
+            answer(log)
+            time.sleep(max(0.0, ((state.suspension or {})["until"] or 0.0) - time.time()))
+        if state.status != "completed":
             claim(log, number)
+
+
+def answer(log: Log) -> None:
+    """Answer what the run asks, if nobody has."""
+
+    def answers(state: RunState) -> list[records.Record] | None:
+        return [records.answer(one["path"], records.ANSWERED, ANSWER) for one in state.open_waits()] or None
+
+    append(log, RunState(), answers)
+
+
+def go_on(kind: str, folder: Path, flow_name: str, number: int, death: Death | None = None) -> int:
+    """Run attempts after attempt ``number`` until the run has completed; returns the number of the last one.
+
+    A death that has not come yet may come in one of them.
+    """
+    while not is_completed(kind, folder):
+        number += 1
+        assert number < 20
+        if number > 1:
+            take_over(kind, folder, number)
+        status = forked_attempt(kind, folder, flow_name, number, death)
+        assert status == 0 or (death is not None and is_killed(status))
+    return number
 
 
 def is_completed(kind: str, folder: Path) -> bool:
@@ -273,10 +441,13 @@ def check_log(log: Log, store: ObjectStore, folder: Path, flow_name: str) -> Non
     assert set(ran) == set(may_have_run)
     assert not {path: count for path, count in ran.items() if count > may_have_run[path]}
     order = [path for path in may_have_run if path.startswith("race#")]
-    assert result.pop("order") == [{"race#1": 3, "race#2": 1, "race#3": 2}[path] for path in order]
-    assert result.pop("chance") in [record["value"] for record in written(log, records.VALUE)]
+    assert result.pop("order", []) == [{"race#1": 3, "race#2": 1, "race#3": 2}[path] for path in order]
+    drawn = [record["value"] for record in written(log, records.VALUE)]
+    assert result.pop("chance", None) in (drawn or [None])
     assert result == EXPECTED[flow_name], result
     assert len(may_have_run) == CALLS[flow_name]
+    assert len(written(log, records.WAIT, records.TIMER)) == len({"answer", "late"} & result.keys())
+    assert all(record["n"] <= QUICK.count for record in written(log, records.TRY_FAILED, records.FLOW_RETRIED))
 
 
 EXPECTED = {
@@ -288,5 +459,7 @@ EXPECTED = {
         "kept": [0, 1, 2],
     },
     "tasks": {"tasks": [1, 4], "parts": [0, 1, 2], "submitted": [7, "thread"]},
+    "tries": {"parts": [0, 1, 2], "nested": 12, "answer": ANSWER, "late": [ANSWER, 6]},
+    "tries in tasks": {"parts": [0, 1, 2], "nested": 12, "answer": ANSWER, "late": [ANSWER, 18]},
 }
-CALLS = {"threads": 13, "tasks": 14}
+CALLS = {"threads": 13, "tasks": 14, "tries": 9, "tries in tasks": 12}

@@ -1,8 +1,9 @@
 """Many seeded runs that die, pause and are disturbed at random: ``scripts/soak [--runs N] [--seed S] [--write]``.
 
-Each run goes through up to six attempts, each killed at a random point or paused and overtaken, over either log, with
-random timing in its bodies. In the end the record must hold every call once, nothing that was recorded may have run
-again, and the result must be right. A failing seed is printed: ``--seed S --runs 1`` plays it again.
+Each run goes through up to six attempts that are killed at a random point, paused there and overtaken, or told to stop
+by SIGTERM, over either log, with random timing in its bodies; flows that wait are answered and woken in between. In the
+end the record must hold every call once, nothing that was recorded may have run again, and the result must be right.
+A failing seed is printed: ``--seed S --runs 1`` plays it again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from durable import KINDS, open_log
 RESULTS = Path(__file__).parents[2] / "docs" / "internals" / "soak-results.md"
 ATTEMPTS = 6
 FENCED = 76
+STOPPED = 143
 
 
 def one_run(seed: int, folder: Path, seen: Counter[str]) -> None:
@@ -61,6 +63,7 @@ def one_run(seed: int, folder: Path, seen: Counter[str]) -> None:
 
 def _begin(kind: str, folder: Path, flow: str, number: int, death: crashing.Death, seed: int) -> int:
     def act() -> int:
+        crashing.obey_sigterm()
         log, store = open_log(kind, folder)
         return crashing.run_attempt(log, store, folder, flow, number, death, seed)
 
@@ -68,7 +71,7 @@ def _begin(kind: str, folder: Path, flow: str, number: int, death: crashing.Deat
 
 
 def _death(chance: random.Random) -> crashing.Death:
-    by = signal.SIGKILL if chance.random() < 0.7 else signal.SIGSTOP
+    (by,) = chance.choices([signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], [5, 3, 2])
     return crashing.Death(chance.choice(crashing.POINTS), chance.randint(1, 14), by)
 
 
@@ -78,8 +81,8 @@ def _told(status: int) -> str:
     if crashing.is_killed(status):
         return "killed"
     code = os.waitstatus_to_exitcode(status)
-    assert code in (0, FENCED), f"exit code {code}"
-    return "completed"
+    assert code in (0, FENCED, STOPPED), f"exit code {code}"
+    return "stopped" if code == STOPPED else "ended"
 
 
 def _wake(child: int) -> None:
@@ -120,7 +123,7 @@ def _report(runs: int, seed: int, seen: Counter[str], failed: list[int], seconds
         f"`scripts/soak --runs {runs} --seed {seed} --write`, {datetime.now(UTC):%Y-%m-%d}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, {seconds:.0f} s.\n\n"
         f"{runs} runs, {outcome}: {seen['attempts']} attempts, of which {seen['killed']} were killed, "
-        f"{seen['paused']} paused and overtaken, {seen['completed']} came to the end.\n"
+        f"{seen['paused']} paused and overtaken, {seen['stopped']} told to stop, {seen['ended']} ended by themselves.\n"
     )
 
 

@@ -10,33 +10,46 @@ import crashing
 from durable import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("flow", crashing.FLOWS)
+@pytest.mark.parametrize("flow", crashing.STRAIGHT)
 @pytest.mark.parametrize("point", crashing.POINTS)
 def test_killed_at_every_point_a_run_goes_on_where_it_was(kind: str, flow: str, point: str, tmp_path: Path) -> None:
-    deaths = 0
-    for number in range(1, 100):
-        folder = tmp_path / str(number)
-        crashing.start(kind, folder)
-        status = crashing.forked_attempt(kind, folder, flow, 1, crashing.Death(point, number))
-        if not crashing.is_killed(status):
-            assert status == 0
-            crashing.check(kind, folder, flow)
-            break
-        deaths += 1
-        crashing.take_over(kind, folder, 2)
-        if not crashing.is_completed(kind, folder):  # else it died behind its last write
-            assert crashing.forked_attempt(kind, folder, flow, 2) == 0
-        crashing.check(kind, folder, flow)
+    deaths = killed_at_each(kind, flow, point, range(1, 100), tmp_path)
     if point in ("enter", "leave"):
         assert deaths == crashing.CALLS[flow]
     elif "put" in point:
         assert deaths >= 8
     else:
         assert deaths >= (2 if flow == "threads" else 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("flow", sorted(crashing.FLOWS.keys() - set(crashing.STRAIGHT)))
+@pytest.mark.parametrize("point", [point for point in crashing.POINTS if "value" not in point])
+def test_killed_between_tries_waiting_and_asleep_a_run_goes_on(
+    kind: str, flow: str, point: str, tmp_path: Path
+) -> None:
+    """The death may come in any of the attempts that such a run takes; each kind of log takes points of its own."""
+    assert killed_at_each(kind, flow, point, range(1 + KINDS.index(kind), 100, 3), tmp_path) >= 3
+
+
+def killed_at_each(kind: str, flow: str, point: str, numbers: Iterable[int], folder: Path) -> int:
+    """Let a run die at each of the points that it reaches, and go on; return at how many that was."""
+    deaths = 0
+    for number in numbers:
+        place = folder / str(number)
+        crashing.start(kind, place)
+        death = crashing.Death(point, number)
+        crashing.go_on(kind, place, flow, 0, death)
+        crashing.check(kind, place, flow)
+        if not death.has_struck:
+            break
+        deaths += 1
+    return deaths
 
 
 def test_the_check_sees_a_call_that_ran_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
