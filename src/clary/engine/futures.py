@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from clary.engine import failure
-from clary.errors import UsageError
+from clary.errors import Interruption, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,11 +76,16 @@ class CallFuture(Generic[T_co]):
         return self._future.exception()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the call has ended; TimeoutError after ``timeout`` seconds."""
+        """Wait until the call has ended; TimeoutError after ``timeout`` seconds.
+
+        Raises what ended the attempt while the call ran: a stop that came in this thread is no failure of the call.
+        """
         self._refuse_to_block()
         if timeout is None:
             self._run()
-        self._future.exception(timeout)
+        error = self._future.exception(timeout)
+        if isinstance(error, (Interruption, KeyboardInterrupt, SystemExit)):
+            raise error
 
     def done(self) -> bool:
         """Tell whether the call has ended."""

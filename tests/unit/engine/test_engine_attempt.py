@@ -406,3 +406,39 @@ def test_people_are_shown_their_own_frames_only(tmp_path: Path) -> None:
     assert "in inner" in shown
     assert "in body" in shown
     assert "clary/engine" not in shown
+
+
+@pytest.mark.parametrize("asked", ["for the result", "for the failure", "for nothing"])
+def test_a_stop_in_a_submitted_call_that_the_main_thread_runs_ends_the_attempt(asked: str, tmp_path: Path) -> None:
+    """Whoever waits for a call that no thread has begun runs it; a stop that comes there is no result of the call."""
+    heard = threading.Event()
+
+    @checkpoint
+    def occupies() -> None:
+        heard.wait(10)
+
+    @checkpoint
+    def stops() -> None:
+        if threading.current_thread() is threading.main_thread() and not heard.is_set():
+            heard.set()
+            raise StopRequested("asked to stop (SIGTERM)")
+
+    @flow(workers=1)
+    def body() -> str:
+        occupies.submit().done()
+        second = stops.submit()
+        if asked == "for the result":
+            second.result()
+        if asked == "for the failure":
+            second.exception()
+        if asked == "for nothing":
+            second.wait()
+        return "done"
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    assert attempt(log, store, body).status == "interrupted"
+    assert state_of(log).status == "running"
+    claim(log, 2)
+    assert attempt(log, store, body, 2).status == "completed"
+    assert call_paths(log).count("stops#1") == 1
