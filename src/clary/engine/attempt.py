@@ -20,6 +20,7 @@ from clary.journal.writer import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from clary.engine.retry import Retries
     from clary.engine.suspension import Waker
@@ -133,7 +134,7 @@ def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
             flow = load(journal.state)
             value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
-            broke_in = _interruption(error)
+            broke_in = _interruption(error) or _stopping(running.execution)
             running.execution.close(broke_in or error)
             if broke_in is not None:
                 raise broke_in from None
@@ -230,6 +231,18 @@ def _interruption(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return next((found for one in error.exceptions if (found := _interruption(one)) is not None), None)
     return None
+
+
+def _stopping(execution: Execution) -> BaseException | None:
+    """Return the stop that was asked for, where the flow has made a failure of its own of it."""
+    return execution.ended if isinstance(execution.ended, StopRequested) else None
+
+
+def in_flow(frame: FrameType | None) -> bool:
+    """Tell whether the code of a frame runs for a flow's body, or for a call that is seen to its end behind it."""
+    while frame is not None and frame.f_code not in (_run_body.__code__, Execution.drain.__code__):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _completed(execution: Execution, value: Any) -> Outcome:

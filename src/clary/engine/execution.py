@@ -411,8 +411,7 @@ class Execution:
         # First this, then the question: whoever ends the flow does it the other way round, so no failure stays that
         # the flow has neither seen nor listed among those that run again.
         self.unseen_failures[call.path] = failure.failed_calls(error)
-        if self.ended is not None:
-            raise Fenced("the flow has ended") from error
+        self.refuse_ended()
         described = failure.describe(error, self.store)
         return self._record(call, records.CALL_FAILED, started, "error", described)
 

@@ -82,6 +82,7 @@ def open_store(
     region: str | None = None,
     endpoint: str | None = None,
     credentials: Credentials | None = None,
+    patience: float = 0.0,
 ) -> ObjectStore:
     """Open the objects under ``root``.
 
@@ -90,11 +91,13 @@ def open_store(
         region: of the bucket.
         endpoint: the S3 endpoint's URL, as botocore resolves it; None lets the client derive it from the region.
         credentials: None uses the environment's, or the container's role.
+        patience: seconds for which a read is tried again while S3 does not answer. A person wants to hear of it soon; a
+            job has nothing else to do. Writes are always tried again for some minutes.
     """
     if root.startswith("s3://"):
         from clary.objects.s3 import S3Store
 
-        return S3Store(root, region=region, endpoint=endpoint, credentials=credentials)
+        return S3Store(root, region=region, endpoint=endpoint, credentials=credentials, patience=patience)
     if root.startswith("/"):
         from clary.objects.folder import FolderStore
 

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from datetime import timedelta
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import AwsError, ClaryError, NotFoundError, PermissionDeniedError, Retry, ThrottledError
@@ -56,6 +56,7 @@ class S3Store:
         region: str | None,
         endpoint: str | None,
         credentials: Credentials | None,
+        patience: float = 0.0,
     ) -> None:
         _keep_credentials_off_the_proxy()
         self.root = root.rstrip("/")
@@ -63,6 +64,7 @@ class S3Store:
         self._region = region
         self._endpoint = endpoint
         self._credentials = credentials
+        self._patience = patience
         self._not_given: ClaryError | None = None
         self._renewing = threading.Lock()
         self._s3: Any = self._new_client()
@@ -246,14 +248,18 @@ class S3Store:
 
     def _fetch(self, action: str, key: str, call: Callable[[], Any]) -> Any:
         """Run a read. The client tries again itself when a reply begins badly, but not when it breaks off half-way."""
-        for pause in (*_READ_PAUSES, None):
+        deadline = time.monotonic() + self._patience
+        for number in count():
             try:
                 return self._ask(action, key, call)
             except ClaryError as error:
-                if pause is None or error.retry is not Retry.LATER or error.code == "aws.unreachable":
+                if error.retry is not Retry.LATER:
                     raise
-                time.sleep(pause)
-        raise AssertionError  # the last pause is None
+                soon = number < len(_READ_PAUSES) and error.code != "aws.unreachable"
+                if not soon and time.monotonic() > deadline:
+                    raise
+            time.sleep(_READ_PAUSES[min(number, len(_READ_PAUSES) - 1)])
+        raise AssertionError  # it counts without end
 
     def _ask(self, action: str, key: str, call: Callable[[], Any]) -> Any:
         """Run one request; ``_ABSENT`` when the object is not there. All else, a missing bucket too, is an error.

@@ -13,7 +13,7 @@ from clary.engine import failure
 from clary.engine.attempt import EXIT_FAILED, EXIT_STOPPED, EXIT_TRY_AGAIN, Outcome, run_attempt
 from clary.errors import ClaryError, ConfigError, Retry, StopRequested
 from clary.journal.log import ObjectLog
-from clary.runtime import failurefile, loading, project
+from clary.runtime import failurefile, loading, project, stopping
 from clary.runtime.heartbeat import Heartbeat
 from clary.runtime.isolated.calls import IsolatedCalls
 from clary.runtime.isolated.entry import run_call
@@ -24,7 +24,6 @@ from clary.runtime.waking import JobWaker
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import FrameType
 
     from clary.engine.attempt import Body
     from clary.engine.execution import Execution
@@ -41,7 +40,7 @@ def run_job(opt_ml: Path, fault_log: int = -1) -> int:
 
     ``fault_log`` is a file descriptor for the stacks of a crash in native code, which the parent reads.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    stopping.obey_sigterm()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGINT])
     faulthandler.enable(fault_log if fault_log >= 0 else 2, all_threads=False)
     try:
@@ -71,6 +70,7 @@ def _run(opt_ml: Path) -> Outcome:
         heartbeats[0].start()
 
     def extend(execution: Execution) -> None:
+        stopping.watch(execution)
         execution.elsewhere = IsolatedCalls(execution)
         isolated.append(execution.elsewhere)
 
@@ -143,11 +143,6 @@ def _give_up(opt_ml: Path, error: ClaryError) -> int:
         opt_ml, failurefile.compose(cause, f"{error.summary} Next step: {error.next_step} [{error.code}]")
     )
     return EXIT_FAILED if error.retry is Retry.NO else EXIT_TRY_AGAIN
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the orderly stop must not be interrupted
-    raise StopRequested("the platform asked the job to stop (SIGTERM)")
 
 
 def _attempt_number(text: str) -> int:

@@ -13,6 +13,8 @@ RUN_VARIABLE = "CLARY_RUN"
 ATTEMPT_VARIABLE = "CLARY_ATTEMPT"
 WOKEN_VARIABLE = "CLARY_WOKEN_AT"
 """Set where a schedule made the job: the moment that it was made for (epoch seconds)."""
+PATIENCE = 300.0
+"""Seconds for which a job waits for S3 to answer a read: as long as for a write of its record."""
 
 
 def renumbered(request: dict[str, Any], job: str, attempt: int) -> dict[str, Any]:
@@ -51,5 +53,5 @@ class Pointer:
         return cls(root, run, query.get("region", [None])[0], query.get("endpoint", [None])[0])
 
     def open_store(self) -> ObjectStore:
-        """Open the artifact store with the job's own role."""
-        return open_store(self.root, region=self.region, endpoint=self.endpoint)
+        """Open the artifact store with the job's own role. Its reads bear an outage, the very first ones too."""
+        return open_store(self.root, region=self.region, endpoint=self.endpoint, patience=PATIENCE)

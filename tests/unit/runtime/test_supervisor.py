@@ -28,14 +28,17 @@ from durable import RUN, call_paths, state_of, written
 from s3_proxy import S3, s3_on_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from clary.objects import ObjectStore
 
 START = (
-    "import sys; from pathlib import Path; from clary.runtime.supervisor import supervise; "
-    "sys.exit(supervise(Path(sys.argv[1])))"
+    "import os, sys; from pathlib import Path; from clary.runtime import pointer, stopping; "
+    "pointer.PATIENCE = float(os.environ.get('PATIENCE', pointer.PATIENCE)); "
+    "stopping.AGAIN = float(os.environ.get('AGAIN', stopping.AGAIN)); "
+    "from clary.runtime.supervisor import supervise; sys.exit(supervise(Path(sys.argv[1])))"
 )
+"""With other times than the product's, where the environment gives them."""
 SECONDS = 30
 
 
@@ -303,6 +306,85 @@ def test_sigterm_is_passed_on_and_ends_the_job_in_order(job: Job, asked: bool) -
     job.append(records.attempt(2, job="job-2", request={}, spec={"digest": "abc"}))
 
 
+SWALLOWED = {
+    "and a checkpoint is called": "step(2)",
+    "and nothing is called": "time.sleep(60)",
+    "in a loop": "while True:\n                try: time.sleep(60)\n                except Exception: pass",
+    "and something else is raised": "raise ValueError",
+}
+
+
+@pytest.mark.parametrize("then", SWALLOWED)
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_stop_that_the_flow_has_swallowed_ends_it_all_the_same(then: str, asked: bool, job: Job) -> None:
+    job.write(
+        f"""
+        @checkpoint
+        def step(n): return n
+        @flow
+        def main(folder):
+            step(1)
+            with open(folder + "/running", "w") as file: file.write("yes\\n")
+            try: time.sleep(60)
+            except: pass
+            {SWALLOWED[then]}
+        """,
+        folder=str(job.folder),
+    )
+    process = job.start(AGAIN="0.3")
+    job.wait_for("running")
+    if asked:
+        job.append(records.stop_requested("somebody"))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 143
+    assert [record["path"] for record in written(job.log, records.CALL)] == ["step#1"]
+    assert [record["kind"] for record in written(job.log)][-1] == (records.STOPPED if asked else records.CALL)
+    assert not written(job.log, records.FAILED)
+
+
+REQUESTS: dict[str, Callable[[str, str], bool]] = {
+    "a listing": lambda method, path: method == "GET" and "list-type" in path,
+    "an entry": lambda method, path: method == "GET" and "/log/" in path and "list-type" not in path,
+    "the specification": lambda method, path: "/specs/" in path,
+    "an input": lambda method, path: method == "GET" and "/values/" in path,
+    "an output": lambda method, path: method == "PUT" and "/values/" in path,
+    "an entry of its own": lambda method, path: method == "PUT" and "/log/" in path,
+}
+OUTAGE = 3.0
+"""Seconds: longer than any of the client's own tries that a reset ends at once."""
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+def test_a_network_that_goes_away_is_waited_for_whatever_is_asked_of_it(what: str, job: Job) -> None:
+    job.write(
+        """
+        @checkpoint
+        def twice(text): return text * 2
+        @flow
+        def main(text): return len(twice(text))
+        """,
+        text="x" * 70_000,
+    )
+    began: list[float] = []
+
+    def away(method: str, path: str, _before: int) -> str | None:
+        if not REQUESTS[what](method, path):
+            return None
+        began.append(time.monotonic())
+        return "reset" if time.monotonic() - began[0] < OUTAGE else None
+
+    job.s3.plan.fault = away
+    try:
+        code, output = job.run()
+    finally:
+        job.s3.plan.fault = lambda _method, _path, _before: None
+    assert began
+    assert code == 0, output
+    assert time.monotonic() - began[0] > OUTAGE
+    assert len(written(job.log, records.CALL)) == 1
+
+
 def test_a_job_whose_run_was_stopped_before_does_not_run(job: Job) -> None:
     job.write("@flow\ndef main(): print('ran')")
     job.append(records.stop_requested("somebody"))
@@ -394,7 +476,7 @@ def test_a_missing_specification_and_a_damaged_archive(job: Job) -> None:
 
 def test_no_rights_and_nothing_that_answers(job: Job, unused_tcp_port: int) -> None:
     nowhere = Pointer("s3://bucket/x", RUN, "us-east-1", f"http://127.0.0.1:{unused_tcp_port}")
-    code, _ = job.run(CLARY_RUN=str(nowhere))
+    code, _ = job.run(CLARY_RUN=str(nowhere), PATIENCE="0.5")
     assert code == 75
     assert job.failure.startswith("internal: S3 cannot be reached")
     job.s3.plan.fault = lambda _method, _path, _before: "403"
