@@ -1,19 +1,19 @@
 """What a checkpoint costs on this machine: ``python bench/checkpoints.py [--write] [--peers]``.
 
-``--peers`` also measures DBOS on the same work, in an environment of its own that uv makes and removes.
+``--peers`` also measures DBOS, Prefect and Metaflow on the same work (``bench/peers.py``).
 """
 
 from __future__ import annotations
 
-import json
+import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peers import PEERS, measure
 from results import report, table
 
 from clary import checkpoint, flow
@@ -32,37 +32,7 @@ if TYPE_CHECKING:
 
 CALLS = 1000
 ROUNDS = 7
-PEER = """
-import json, os, sys, time
-from dbos import DBOS, DBOSConfig
-database = f"sqlite:///{sys.argv[1]}/dbos.sqlite"
-config: DBOSConfig = {
-    "name": "bench", "system_database_url": database, "log_level": "ERROR", "run_admin_server": False
-}
-DBOS(config=config)
-
-@DBOS.step()
-def add(total, number):
-    return total + number
-
-@DBOS.workflow()
-def loop(count):
-    total = 0
-    for number in range(count):
-        total = add(total, number)
-    return total
-
-DBOS.launch()
-loop(10)
-times = []
-for _ in range(5):
-    started = time.perf_counter()
-    loop(200)
-    times.append((time.perf_counter() - started) / 200)
-print(json.dumps(sorted(times)[2]))
-sys.stdout.flush()
-os._exit(0)
-"""
+FAN_OUT = (1_000, 10_000)
 
 
 def add(total: int, number: int) -> int:
@@ -80,6 +50,12 @@ def loop(count: int) -> int:
     for number in range(count):
         total = kept(total, number)
     return total
+
+
+@flow
+def spread(count: int) -> int:
+    """Call the checkpoint for many items at once."""
+    return len(kept.map(range(count), number=1).results())
 
 
 def attempt(log: Log, root: str, number: int) -> tuple[float, Outcome]:
@@ -144,18 +120,20 @@ def replay() -> float:
     return statistics.median(figures)
 
 
-def dbos() -> float:
-    """Return DBOS's median seconds of a step, measured in an environment of its own."""
+def fan_out(count: int) -> tuple[float, float]:
+    """Return the seconds of a call among ``count`` that are mapped at once, and the memory they took in MiB."""
     with tempfile.TemporaryDirectory() as folder:
-        from uv import find_uv_bin
-
-        uv = find_uv_bin()
-        subprocess.run([uv, "venv", "--quiet", f"{folder}/venv", "--python", sys.executable], check=True)
-        python = f"{folder}/venv/bin/python"
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, "dbos"], check=True)
-        (Path(folder) / "peer.py").write_text(PEER)
-        done = subprocess.run([python, "peer.py", folder], check=True, capture_output=True, text=True, cwd=folder)
-        return float(json.loads(done.stdout.strip().splitlines()[-1]))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        log, store = make_log("sqlite", folder), open_store(folder)
+        first = records.created(
+            "01", flow="spread", stack="bench", spec={}, inputs={"count": encode(count, store)}, by="bench"
+        )
+        append(log, RunState(), lambda _: [first, records.attempt(1, job=None, request=None, spec={})])
+        started = time.perf_counter()
+        outcome = run_attempt(log, store, lambda _state: spread, 1, host="bench")
+        took = time.perf_counter() - started
+        assert outcome.value == count
+    return took / count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def main() -> None:
@@ -168,12 +146,17 @@ def main() -> None:
         ["the same, log as files of a folder", f"{objects * 1000:.3f} ms", ""],
         [f"replay of {CALLS:,} recorded checkpoints", f"{again:.3f} s", "0.1 s"],
     ]
+    for count in FAN_OUT:
+        each, memory = fan_out(count)
+        what = f"a checkpoint among {count:,} mapped ones (memory: {memory:.0f} MiB more)"
+        rows.append([what, f"{each * 1000:.3f} ms", "no growth"])
     if "--peers" in sys.argv:
-        theirs = dbos()
-        rows.append(["DBOS, a trivial step on SQLite", f"{theirs * 1000:.3f} ms", ""])
-        rows.append(
-            ["DBOS over a checkpoint (kill -9) / (full sync)", f"{theirs / quick:.0f} / {theirs / full:.0f}", ""]
-        )
+        for peer in PEERS:
+            theirs = measure(peer)
+            rows.append([f"{peer.name} ({peer.packages[0]})", f"{theirs * 1000:.2f} ms", ""])
+            rows.append(
+                ["… over a checkpoint (kill -9) / (full sync)", f"{theirs / quick:.0f} / {theirs / full:.0f}", ""]
+            )
     report("checkpoints", "python bench/checkpoints.py --peers --write", table(["what", "median", "bar"], rows))
 
 
