@@ -98,6 +98,10 @@ class Disturbed:
         self.immediate = log.immediate
         self._disturb = disturb
 
+    @property
+    def snapshotted(self) -> int:
+        return self.log.snapshotted
+
     def read(self, after: int = 0) -> Iterator[Entry]:
         return self.log.read(after)
 
@@ -107,5 +111,5 @@ class Disturbed:
     def create(self, entry: Entry) -> bool:
         return self._disturb(self.log, entry)
 
-    def snapshot(self, upto: Callable[[], list[Entry]], seq: int) -> None:
-        self.log.snapshot(upto, seq)
+    def snapshot(self, entries: list[Entry]) -> None:
+        self.log.snapshot(entries)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clary.engine.scope import Scope, current_scope
+from clary.errors import Interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -29,6 +31,7 @@ def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     async def body() -> Any:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(functools.partial(_end_on_interruption, execution, asyncio.current_task()))
         loop.set_task_factory(numbered_task)  # from here on: the body itself is no task of its own
         value = await coroutine
         while left := [future for future in list(execution.open_calls) if future.runs_in(loop)]:
@@ -39,6 +42,19 @@ def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     with asyncio.Runner() as runner:
         return runner.run(body(), context=contextvars.copy_context())
+
+
+def _end_on_interruption(
+    execution: Execution, body: asyncio.Task[Any] | None, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """End the flow on a stop that came while the loop ran a callback of its own: asyncio would only tell of it."""
+    error = context.get("exception")
+    if not isinstance(error, Interruption):
+        loop.default_exception_handler(context)
+        return
+    execution.close(error)
+    if body is not None:
+        body.cancel()
 
 
 async def _end_of(future: CallFuture[Any]) -> None:

@@ -106,7 +106,7 @@ class Journal:
         """The write under way. A signal may break into it; then nobody knows whether it was stored, and the next
         write first stores this very entry again, which does no harm if it was."""
         self._entries: list[Entry] = []
-        self._snapshot_at = 0
+        """Those of the snapshot to come; none where the log needs no snapshots."""
 
     @property
     def waiting(self) -> int:
@@ -124,7 +124,7 @@ class Journal:
         with self._turn:
             for entry in self.log.read():
                 self._take(entry)
-            self._snapshot_at = self.state.seq
+            self._entries = [entry for entry in self._entries if entry["seq"] > self.log.snapshotted]
             opening = records.opened(nonce=os.urandom(16).hex(), host=host, pid=pid)
             while True:
                 self._check_may_open()
@@ -258,17 +258,22 @@ class Journal:
                 raise Fenced(f"attempt {record['n']} was found to be over")
 
     def _maybe_snapshot(self) -> None:
-        if self.log.immediate or self.state.seq - self._snapshot_at < SNAPSHOT_EVERY:
+        if not self._entries or self.state.seq // SNAPSHOT_EVERY == (self._entries[0]["seq"] - 1) // SNAPSHOT_EVERY:
             return
         with self._turn:
-            if self.state.seq - self._snapshot_at < SNAPSHOT_EVERY:
-                return
-            self._snapshot_at = seq = self.state.seq
-            entries = [entry for entry in self._entries if entry["seq"] <= seq]
+            entries = self._complete_snapshot()
         try:
-            self.log.snapshot(lambda: entries, seq)
+            if entries:
+                self.log.snapshot(entries)
         except ClaryError:
             pass  # a snapshot only makes reading quicker
+
+    def _complete_snapshot(self) -> list[Entry]:
+        """Take away, and return, the entries up to the last number at which a snapshot ends."""
+        end = self.state.seq - self.state.seq % SNAPSHOT_EVERY
+        entries = [entry for entry in self._entries if entry["seq"] <= end]
+        self._entries = self._entries[len(entries) :]
+        return entries
 
 
 class _Ticket:

@@ -442,3 +442,19 @@ def test_a_stop_in_a_submitted_call_that_the_main_thread_runs_ends_the_attempt(a
     claim(log, 2)
     assert attempt(log, store, body, 2).status == "completed"
     assert call_paths(log).count("stops#1") == 1
+
+
+def test_a_stop_that_comes_in_a_callback_of_the_loop_ends_the_attempt(tmp_path: Path) -> None:
+    """asyncio tells of what a callback raises, and goes on."""
+
+    def stops() -> None:
+        raise StopRequested("asked to stop (SIGTERM)")
+
+    @flow
+    async def body() -> None:
+        asyncio.get_running_loop().call_soon(stops)
+        await asyncio.sleep(60)
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    assert attempt(log, store, body).status == "interrupted"

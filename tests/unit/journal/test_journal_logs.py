@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from clary.journal.records import from_bytes, new_entry, to_bytes
 from clary.journal.sqlite import SqliteLog, run_ids
 from clary.journal.writer import Journal
 from clary.objects.folder import FolderStore
-from durable import KINDS, RUN, begin, open_log
+from durable import KINDS, RUN, begin, claim, open_log
 
 
 @pytest.fixture(params=KINDS)
@@ -135,7 +136,7 @@ def test_a_snapshot_shortens_reading_and_says_the_same(tmp_path: Path, monkeypat
     for number in range(25):
         journal.write({"kind": "value", "path": f"~now#{number}", "value": number})
     folder = f"runs/{RUN}/snapshot"
-    assert list(store.keys(folder)) == [f"{folder}/0000000011.json", f"{folder}/0000000021.json"]
+    assert list(store.keys(folder)) == [f"{folder}/0000000010.json", f"{folder}/0000000020.json"]
     reads: list[str] = []
     get = store.get
 
@@ -146,12 +147,31 @@ def test_a_snapshot_shortens_reading_and_says_the_same(tmp_path: Path, monkeypat
     monkeypatch.setattr(store, "get", counted)
     entries = list(log.read())
     assert [entry["seq"] for entry in entries] == list(range(1, 28))
-    assert len(reads) == 1 + 6
+    assert len(reads) == 2 + 7
     late = Journal(log, 1)
     late.open(host="here", pid=2)
     assert late.state.values == journal.state.values
-    store.put(f"{folder}/0000000021.json", b"{")
-    assert list(log.read())[:-1] == entries
+    assert [len(json.loads(store.get(key) or b"")["entries"]) for key in store.keys(folder)] == [10, 10]
+    for damaged in store.keys(folder):
+        store.put(damaged, b"{")
+        assert list(log.read())[:-1] == entries
+
+
+def test_one_writer_after_the_other_leaves_whole_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clary.journal.writer.SNAPSHOT_EVERY", 10)
+    log, store = open_log("objects", tmp_path)
+    begin(log, store)
+    for attempt in range(1, 8):
+        if attempt > 1:
+            claim(log, attempt)
+        journal = Journal(log, attempt)
+        journal.open(host="here", pid=1)
+        for number in range(6):
+            journal.write({"kind": "value", "path": f"{attempt}.{number}", "value": number})
+            assert len(journal._entries) <= 10
+    kept = [json.loads(store.get(key) or b"")["entries"] for key in store.keys(f"runs/{RUN}/snapshot")]
+    assert [entry["seq"] for entries in kept for entry in entries] == list(range(1, 51))
+    assert [entry["seq"] for entry in log.read()] == list(range(1, 57))
 
 
 def test_a_snapshot_that_fails_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
