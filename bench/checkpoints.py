@@ -1,19 +1,14 @@
-"""What a checkpoint costs on this machine: ``python bench/checkpoints.py [--write] [--peers]``.
-
-``--peers`` also measures DBOS, Prefect and Metaflow on the same work (``bench/peers.py``).
-"""
+"""What a checkpoint costs on this machine: ``python bench/checkpoints.py [--write]``; beside others: ``engines.py``."""
 
 from __future__ import annotations
 
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers import PEERS, measure
 from results import report, table
 
 from clary import checkpoint, flow
@@ -150,14 +145,7 @@ def main() -> None:
         each, memory = fan_out(count)
         what = f"a checkpoint among {count:,} mapped ones (memory: {memory:.0f} MiB more)"
         rows.append([what, f"{each * 1000:.3f} ms", "no growth"])
-    if "--peers" in sys.argv:
-        for peer in PEERS:
-            theirs = measure(peer)
-            rows.append([f"{peer.name} ({peer.packages[0]})", f"{theirs * 1000:.2f} ms", ""])
-            rows.append(
-                ["… over a checkpoint (kill -9) / (full sync)", f"{theirs / quick:.0f} / {theirs / full:.0f}", ""]
-            )
-    report("checkpoints", "python bench/checkpoints.py --peers --write", table(["what", "median", "bar"], rows))
+    report("checkpoints", "python bench/checkpoints.py --write", table(["what", "median", "bar"], rows))
 
 
 if __name__ == "__main__":
