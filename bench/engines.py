@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,17 +85,24 @@ def perform(contender: Contender, python: str, work: str, count: int, folder: st
     """Let it do the work; return the seconds that it tells, and those from the start of the process to its end."""
     command = [python, str(PEERS / contender.script), work, str(count), folder, *contender.arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "DBOS", "METAFLOW"))}
-    started = time.perf_counter()
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, cwd=folder, env={**clean, "NO_PROXY": "127.0.0.1"}
-    )
-    took = time.perf_counter() - started
+    clean["NO_PROXY"] = "127.0.0.1"
+    # Prefect leaves a server behind, all the more when it is killed: it would hold pipes open, and burden the next one.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=folder, env=clean, start_new_session=True)
+        code = process.wait()
+        took = time.perf_counter() - started
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        output.seek(0)
+        errors.seek(0)
+        printed, complained = output.read(), errors.read()
     if work == "die":
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr[-2000:]
+        assert code in (0, -signal.SIGKILL), complained[-2000:]
         return 0.0, took
-    if done.returncode:
-        sys.exit(f"{contender.name} could not do “{work}”:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
-    return float(json.loads(done.stdout.strip().splitlines()[-1])["seconds"]), took
+    if code:
+        sys.exit(f"{contender.name} could not do “{work}”:\n{printed[-1000:]}{complained[-3000:]}")
+    return float(json.loads(printed.strip().splitlines()[-1])["seconds"]), took
 
 
 def per_item(contender: Contender, python: str, work: str, count: int) -> float:

@@ -60,7 +60,6 @@ done = subprocess.run(
     env=environment,
     capture_output=True,
     text=True,
-    check=False,
     start_new_session=True,
 )
 took = time.perf_counter() - started
