@@ -137,6 +137,8 @@ def _run(
             told = _told(context, function, arguments, keywords)
             pipe.write(_LENGTH.pack(len(told)) + told)
         code = 0
+    except BrokenPipeError:
+        pass  # the flow has ended, and nobody listens any more
     except BaseException:  # noqa: BLE001 - nothing may return into the parent's code
         traceback.print_exc()
     finally:

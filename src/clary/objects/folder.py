@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from clary.errors import JournalError, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -125,6 +128,15 @@ class FolderStore:
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file, Path(name)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise JournalError(
+                "files.no_space",
+                f"There is no room in {self.root} for what the run keeps.",
+                next_step="Make room there, then resume the run: what is recorded does not run again.",
+                retry=Retry.NO,
+            ) from error
         finally:
             Path(name).unlink(missing_ok=True)
 
