@@ -1,0 +1,262 @@
+"""Manifests and image configurations: what registries keep, read and written. Pure.
+
+Written are Docker's schema 2 types alone: every part of SageMaker takes them, and CreateModel refuses OCI's. Read are
+both. Sources: the OCI image specification 1.1, Docker's "Image Manifest Version 2, Schema 2".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clary.errors import ConfigError
+from clary.images.platforms import Platform
+
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+MANIFESTS = (DOCKER_MANIFEST, OCI_MANIFEST)
+LISTS = (DOCKER_LIST, OCI_INDEX)
+GZIP_LAYERS = frozenset({DOCKER_LAYER, OCI_LAYER})
+_LONGEST = 4 * 1024 * 1024
+"""Bytes of a manifest or a configuration that are read; registries take no larger ones."""
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest by which a registry knows these bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a manifest says of a blob."""
+
+    media_type: str
+    digest: str
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the descriptor as manifests have it."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The manifest of one image."""
+
+    media_type: str
+    digest: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that a pull moves: the layers and the configuration."""
+        return self.config.size + sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Config:
+    """An image's configuration."""
+
+    document: Mapping[str, Any]
+    """All of it, as the registry keeps it."""
+
+    @property
+    def platform(self) -> Platform:
+        """What the image runs on. Raises ConfigError ``image.unknown_platform``."""
+        return Platform.parse(f"{self.document.get('os', 'linux')}/{self.document.get('architecture', 'amd64')}")
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The digests of the layers' uncompressed bytes."""
+        return tuple(self.document.get("rootfs", {}).get("diff_ids") or ())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that a container starts with."""
+        pairs = (entry.partition("=") for entry in self._container.get("Env") or ())
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels."""
+        return dict(self._container.get("Labels") or {})
+
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """What is started, before the command."""
+        return tuple(self._container.get("Entrypoint") or ())
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words that follow the entry point."""
+        return tuple(self._container.get("Cmd") or ())
+
+    @property
+    def user(self) -> str:
+        """Who runs it, ``name`` or ``uid[:gid]``; empty for root."""
+        return str(self._container.get("User") or "")
+
+    @property
+    def workdir(self) -> str:
+        """Where it runs."""
+        return str(self._container.get("WorkingDir") or "/")
+
+    @property
+    def _container(self) -> Mapping[str, Any]:
+        found = self.document.get("config")
+        return found if isinstance(found, Mapping) else {}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an image says otherwise than its base; None and empty leave the base's."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: Sequence[str] | None = None
+    """A new entry point also drops the base's command, which was written for the old one."""
+    user: str | None = None
+    workdir: str | None = None
+
+
+def config_of(base: Config, diff_ids: Sequence[str], changes: Changes, *, created: int = 0) -> bytes:
+    """Return the configuration of an image that adds layers to ``base``: the same bytes for the same arguments.
+
+    Args:
+        base: the base's configuration; its platform fields are taken over.
+        diff_ids: of the added layers, in order.
+        changes: what else differs.
+        created: the time that the image shows, in seconds since the epoch.
+    """
+    container: dict[str, Any] = dict(base.document.get("config") or {})
+    container["Env"] = [f"{name}={value}" for name, value in {**base.environment, **changes.environment}.items()]
+    container["Labels"] = {**base.labels, **changes.labels}
+    if changes.entrypoint is not None:
+        container["Entrypoint"] = list(changes.entrypoint)
+        container.pop("Cmd", None)
+    if changes.user is not None:
+        container["User"] = changes.user
+    if changes.workdir is not None:
+        container["WorkingDir"] = changes.workdir
+    taken = ("architecture", "os", "os.version", "os.features", "variant")
+    document = {
+        **{name: base.document[name] for name in taken if name in base.document},
+        "created": _rfc3339(created),
+        "config": container,
+        "rootfs": {"type": "layers", "diff_ids": [*base.diff_ids, *diff_ids]},
+    }
+    return canonical(document)
+
+
+def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> bytes:
+    """Return the manifest of an image, of Docker's type: the bytes that are its identity.
+
+    The layers' types are told anew, for a gzip layer is the same bytes by both names.
+
+    Raises ConfigError ``image.layer_type`` for a layer that is not compressed by gzip.
+    """
+    for layer in layers:
+        if layer.media_type not in GZIP_LAYERS:
+            raise ConfigError(
+                "image.layer_type",
+                f"The base has a layer of the type {layer.media_type}, which SageMaker's jobs are not known to take.",
+                next_step="Choose a base whose layers are compressed by gzip, or copy it with "
+                "`skopeo copy --dest-compress-format gzip`.",
+                field="image.base",
+            )
+    document = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": Descriptor(DOCKER_CONFIG, digest_of(config), len(config)).to_dict(),
+        "layers": [Descriptor(DOCKER_LAYER, layer.digest, layer.size).to_dict() for layer in layers],
+    }
+    return canonical(document)
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """Return the manifest that these bytes are; raises ConfigError ``image.bad_manifest``."""
+    document = _document(data)
+    try:
+        layers = tuple(_descriptor(layer) for layer in document["layers"])
+        kind = str(document.get("mediaType") or OCI_MANIFEST)
+        return Manifest(kind, digest_of(data), _descriptor(document["config"]), layers)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _bad(f"it lacks {error}") from None
+
+
+def read_config(data: bytes) -> Config:
+    """Return the configuration that these bytes are; raises ConfigError ``image.bad_manifest``."""
+    return Config(_document(data))
+
+
+def is_list(data: bytes) -> bool:
+    """Tell whether these bytes name manifests for several platforms."""
+    return "manifests" in _document(data)
+
+
+def choose(data: bytes, platform: Platform) -> str:
+    """Return the digest of the manifest for ``platform`` in a list of manifests.
+
+    Raises ConfigError ``image.no_such_platform``.
+    """
+    listed = [entry for entry in _document(data)["manifests"] if isinstance(entry, Mapping)]
+    offered = []
+    for entry in listed:
+        said = entry.get("platform") or {}
+        if (said.get("os"), said.get("architecture")) == (platform.os, platform.architecture):
+            return str(entry["digest"])
+        offered.append(f"{said.get('os')}/{said.get('architecture')}")
+    known = sorted({name for name in offered if "unknown" not in name})
+    raise ConfigError(
+        "image.no_such_platform",
+        f"The image is not there for {platform}.",
+        next_step=f"It is there for: {', '.join(known) or 'nothing'}. Name another base, or set platform.",
+        field="image.base",
+    )
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """Return the one form of a document: keys in order, no spaces."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _rfc3339(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    if len(data) > _LONGEST:
+        raise _bad("it is larger than 4 MiB")
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise _bad(f"it is no JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise _bad("it is no JSON object")
+    return document
+
+
+def _descriptor(entry: Mapping[str, Any]) -> Descriptor:
+    digest, size = str(entry["digest"]), int(entry["size"])
+    if not digest.startswith("sha256:") or len(digest) != 71 or size < 0:
+        raise ValueError(f"a digest and a size: {digest!r}, {size}")
+    return Descriptor(str(entry["mediaType"]), digest, size)
+
+
+def _bad(problem: str) -> ConfigError:
+    return ConfigError(
+        "image.bad_manifest",
+        f"What the registry holds is not a manifest or configuration that can be read: {problem}.",
+        next_step="Look at it with `clary image show`, or push the image anew with Docker or skopeo.",
+    )
