@@ -33,11 +33,13 @@ if TYPE_CHECKING:
         wait,
         wait_async,
     )
+    from clary.image import Image
     from clary.stacks.model import Stack
 
 __all__ = [
     "Cache",
     "Client",
+    "Image",
     "Retries",
     "Stack",
     "__version__",
@@ -67,6 +69,10 @@ def __getattr__(name: str) -> Any:
         from clary.stacks.model import Stack
 
         return Stack
+    if name == "Image":
+        from clary.image import Image
+
+        return Image
     if name == "Client":
         return _client()
     if name in __all__:

@@ -20,7 +20,7 @@ DEFAULT_STACK = "local"
 ENVIRONMENT = {
     "CLARY_HOME": "Folder of the local store and of local runs. Default: `~/.clary`.",
     "CLARY_STACK": "The stack to run on, unless the run, the flow or `configure()` names one.",
-    "CLARY_IMAGE": "The image of jobs, likewise.",
+    "CLARY_IMAGE": "The image of jobs, likewise: a reference, or the fields of `Image` as JSON.",
     "CLARY_CACHE": "`true` lets checkpoints that say nothing of it take results of other runs, likewise.",
     "CLARY_RETRIES": "How often a flow's body that raises runs again: a number, or the fields of `Retries` as JSON.",
     "CLARY_ON_CHANGE": "What a resume does about a recorded call whose code changed: `error`, `rerun` or `accept`.",
@@ -41,12 +41,13 @@ JOB_ENVIRONMENT = {
     "CLARY_OPT_ML": "In a process that torchrun or mpirun has started: the job's `/opt/ml`.",
     "CLARY_CODE": "In such a process: the project's folder.",
     "CLARY_OUTCOMES": "In such a process: where it leaves how it ended.",
+    "CLARY_DEPENDENCIES": "In a process that runs in packages which came with the job: which they are.",
 }
 """What a job's container is told by its request (``clary.runtime.pointer``), and processes by the runtime."""
 
 PROJECT_SETTINGS = {
     "stack": "The stack of this project's runs.",
-    "image": "The image of their jobs.",
+    "image": "The image of their jobs: a reference, or a table of [what it is made of](image.md).",
     "cache": "`true` lets checkpoints that say nothing of it take results of other runs.",
     "retries": "How often a flow's body that raises runs again: a number, or the fields of `Retries` as a table.",
     "on_change": "What a resume does about a recorded call whose code changed: `error`, `rerun` or `accept`.",

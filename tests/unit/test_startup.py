@@ -39,6 +39,7 @@ def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(clary.__all__) == [
         "Cache",
         "Client",
+        "Image",
         "Retries",
         "Stack",
         "__version__",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clary.settings import layers
 from clary.settings.effective import Effective, differences, given, thawed
 from clary.settings.layers import Layer
+from clary.settings.options import checked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,9 +81,11 @@ def _of_flow(flow: Flow[Any, Any]) -> list[Layer]:
     said, call = flow.options, flow.call
     source = f"the flow {flow.name}"
     policy = None if said.retries is None else {name: getattr(said.retries, name) for name in _POLICY}
-    decorator = given({"stack": said.stack, "image": said.image, "cache": said.cache, "retries": policy}, source)
+    image = None if said.image is None else checked("image", said.image, source)
+    decorator = given({"stack": said.stack, "image": image, "cache": said.cache, "retries": policy}, source)
+    wanted = None if call.image is None else checked("image", call.image, "this run")
     asked = given(
-        {"stack": call.stack, "image": call.image, "cache": call.cache, "retries": call.retries}, "given for this run"
+        {"stack": call.stack, "image": wanted, "cache": call.cache, "retries": call.retries}, "given for this run"
     )
     return [Layer("flow", decorator, said.settings, source), Layer("run", asked, call.settings, "this run")]
 

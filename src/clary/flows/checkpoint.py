@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clary.engine.execution import Call
+    from clary.image import Image
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -177,7 +178,7 @@ def checkpoint(
     cache: CacheLike = None,
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
-    image: str | None = None,
+    image: str | Image | None = None,
     distribution: Distribution | None = None,
     limit: int | None = None,
 ) -> Callable[[Callable[P, R]], Checkpoint[P, R]]: ...
@@ -193,7 +194,7 @@ def checkpoint(
     cache: CacheLike = None,
     runtime: Literal["inline", "isolated"] = "inline",
     resources: Mapping[str, Any] | None = None,
-    image: str | None = None,
+    image: str | Image | None = None,
     distribution: Distribution | None = None,
     limit: int | None = None,
 ) -> Checkpoint[P, R] | Callable[[Callable[P, R]], Checkpoint[P, R]]:
@@ -213,7 +214,7 @@ def checkpoint(
             On a local stack both run here.
         resources: of the isolated job: any job settings, such as ``{"instance_type": "ml.g5.xlarge"}``, over those of
             stack and flow.
-        image: of the isolated job; default the flow's.
+        image: of the isolated job, a reference or an ``Image``; default the flow's.
         distribution: what starts on the hosts of an isolated job with ``instance_count`` over 1: ``"hosts"`` (the
             function on each), ``"torchrun"`` or ``"mpi"``; ``{"torchrun": 4}`` starts 4 processes on each host.
         limit: isolated calls of this checkpoint that run at once; 10 unless told otherwise. Others wait in order.

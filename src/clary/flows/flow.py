@@ -17,6 +17,8 @@ from clary.flows.handles import RunHandle
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
+    from clary.image import Image
+
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V")
@@ -32,7 +34,7 @@ class FlowOptions:
     """What the decorator was told; None where it said nothing."""
 
     stack: str | None = None
-    image: str | None = None
+    image: str | Image | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     workers: int | None = None
     retries: Retries | None = None
@@ -44,7 +46,7 @@ class CallOptions:
     """What was said for this run (``with_options``, the flags of ``clary run``); None where nothing was."""
 
     stack: str | None = None
-    image: str | None = None
+    image: str | Image | None = None
     retries: dict[str, Any] | None = None
     """Fields of ``Retries`` that replace the decorator's."""
     cache: bool | None = None
@@ -134,7 +136,7 @@ class Flow(Generic[P, R]):
         self,
         *,
         stack: str | None = None,
-        image: str | None = None,
+        image: str | Image | None = None,
         retries: RetriesLike = None,
         cache: bool | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -145,7 +147,7 @@ class Flow(Generic[P, R]):
 
         Args:
             stack: where the run goes.
-            image: that runs it.
+            image: that runs it: a reference, or an ``Image``, which is made where it is not there.
             retries: of the flow's body: a count, or fields of ``Retries``; which exceptions is the decorator's to say.
             cache: whether checkpoints that say nothing of it take results of other runs.
             settings: of the job; objects such as ``tags`` are merged with those of other sources.
@@ -256,7 +258,7 @@ def flow(
     *,
     name: str | None = None,
     stack: str | None = None,
-    image: str | None = None,
+    image: str | Image | None = None,
     workers: int | None = None,
     retries: RetriesLike = None,
     cache: bool | None = None,
@@ -268,7 +270,7 @@ def flow(
     *,
     name: str | None = None,
     stack: str | None = None,
-    image: str | None = None,
+    image: str | Image | None = None,
     workers: int | None = None,
     retries: RetriesLike = None,
     cache: bool | None = None,
@@ -281,7 +283,7 @@ def flow(
             and recorded calls answer from the record.
         name: of the flow; default the function's own.
         stack: where its runs go unless somebody says otherwise.
-        image: that runs it.
+        image: that runs it: a reference, or an ``Image``, which is made where it is not there.
         workers: threads for submitted calls; default the machine's cores and four, 32 at most.
         retries: how often a body that raises runs again, in the same attempt: a count or ``Retries(…)``. What is
             recorded does not run again.

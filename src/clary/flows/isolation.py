@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from clary.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from clary.image import Image
 
 INLINE, ISOLATED = "inline", "isolated"
 HOSTS, TORCHRUN, MPI = "hosts", "torchrun", "mpi"
@@ -25,7 +28,7 @@ class Isolation:
 
     resources: Mapping[str, Any]
     """Settings of the job, over those of stack and flow."""
-    image: str | None = None
+    image: str | Image | None = None
     """None: the flow's."""
     limit: int = DEFAULT_LIMIT
     distribution: str | None = None
@@ -38,7 +41,7 @@ def isolation_of(
     name: str,
     runtime: str,
     resources: Mapping[str, Any] | None,
-    image: str | None,
+    image: str | Image | None,
     distribution: Distribution | None,
     limit: int | None,
 ) -> Isolation | None:

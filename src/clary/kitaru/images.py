@@ -7,15 +7,16 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from clary.errors import nearest
+from clary.image import Image
 from clary.kitaru.errors import KitaruFeatureNotAvailableError, KitaruUsageError
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What runs a flow. ``base_image`` and ``environment`` have an effect; the others would have an image built."""
+    """What runs a flow: a base image, and what is added to it."""
 
     base_image: str | None = None
-    requirements: list[str] | None = None
+    requirements: list[str] | str | None = None
     dockerfile: str | None = None
     build_context_root: str | None = None
     environment: dict[str, str] | None = None
@@ -34,12 +35,24 @@ class ImageSettings:
 
 ImageInput: TypeAlias = str | ImageSettings | Mapping[str, Any]
 
+_OURS = {
+    "base_image": "base",
+    "requirements": "requirements",
+    "dockerfile": "dockerfile",
+    "build_context_root": "context",
+    "apt_packages": "apt",
+    "image_tag": "tag",
+    "target_repository": "repository",
+    "user": "user",
+    "platform": "platform",
+}
+"""Their fields of what an image is made of, and ours."""
 
-def image_of(given: ImageInput | None) -> tuple[str | None, dict[str, Any]]:
-    """Return the image's reference, and job settings with its variables.
 
-    Raises KitaruUsageError ``kitaru.bad_image``; KitaruFeatureNotAvailableError ``kitaru.no_build``,
-    ``kitaru.no_secret_environment``.
+def image_of(given: ImageInput | None) -> tuple[str | Image | None, dict[str, Any]]:
+    """Return the image, and job settings with its variables. A base alone is used as it is.
+
+    Raises KitaruUsageError ``kitaru.bad_image``; KitaruFeatureNotAvailableError ``kitaru.no_secret_environment``.
     """
     if given is None or isinstance(given, str):
         return given, {}
@@ -52,20 +65,36 @@ def image_of(given: ImageInput | None) -> tuple[str | None, dict[str, Any]]:
             next_step=f'Write environment={{"TOKEN": "{{{{secrets.{first}.TOKEN}}}}"}} for each key that is needed.',
             field="image.secret_environment_from",
         )
-    building = [one.name for one in fields(settings) if one.name not in _EFFECTIVE and getattr(settings, one.name)]
-    if building:
-        raise KitaruFeatureNotAvailableError(
-            "kitaru.no_build",
-            f"image.{building[0]} is not available here: Clary does not build images yet.",
-            next_step="Build the image yourself and name it as base_image; the project's code needs no image, it is "
-            "sent with each run.",
-            field=f"image.{building[0]}",
-        )
     environment = {"environment": dict(settings.environment)} if settings.environment else {}
-    return settings.base_image, environment
+    said = {ours: value for theirs, ours in _OURS.items() if (value := getattr(settings, theirs)) is not None}
+    if settings.replicate_local_python_environment:
+        said["requirements"] = [*installed_here(), *_listed(said.get("requirements"))]
+    if set(said) <= {"base"}:
+        return said.get("base"), environment
+    return Image(**said), environment
 
 
-_EFFECTIVE = frozenset({"base_image", "environment", "secret_environment_from"})
+def installed_here() -> list[str]:
+    """Return what is installed in this environment, each package at its version, but for Clary and local projects."""
+    from importlib.metadata import distributions
+
+    found = {
+        f"{one.name}=={one.version}"
+        for one in distributions()
+        if one.name and one.name.lower() != "clary" and one.read_text("direct_url.json") is None
+    }
+    return sorted(found, key=str.lower)
+
+
+def _listed(requirements: list[str] | str | None) -> list[str]:
+    if isinstance(requirements, str):
+        raise KitaruUsageError(
+            "kitaru.bad_image",
+            "requirements names a file beside replicate_local_python_environment.",
+            next_step="Give the packages as a list, or name the file alone.",
+            field="image.requirements",
+        )
+    return list(requirements or ())
 
 
 def _settings(given: Mapping[str, Any]) -> ImageSettings:

@@ -13,6 +13,7 @@ from clary.kitaru.errors import translated
 from clary.kitaru.images import ImageInput, image_of
 
 if TYPE_CHECKING:
+    from clary.image import Image
     from clary.stacks.model import Stack
 
 _UNSET: Any = object()
@@ -60,7 +61,7 @@ class KitaruConfig:
     """What ``configure()`` has set in this process."""
 
     stack: str | None = None
-    image: str | None = None
+    image: str | Image | None = None
     cache: bool | None = None
     retries: int | None = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clary.settings.layers import AMBIENT, SOURCES, Given, Layer
-from clary.settings.options import DEFAULTS
+from clary.settings.options import DEFAULTS, laid_over
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,12 @@ class Effective:
         return cls(tuple(sorted((one for one in layers if one), key=lambda one: SOURCES.index(one.origin))))
 
     def option(self, name: str) -> Chosen:
-        """Return the value of an option; the fields of ``retries`` are merged, so that a bare count keeps the rest."""
+        """Return the value of an option; fields of ``retries`` and ``image`` are merged one by one."""
         value, origin, source = DEFAULTS[name], "default", "default"
         for layer in self.layers:
             given = layer.options.get(name)
             if given is not None:
-                merged = isinstance(value, Mapping) and isinstance(given.value, Mapping)
-                value = {**value, **given.value} if merged else given.value
+                value = laid_over(name, value, given.value)
                 origin, source = layer.origin, given.source
         return Chosen(value, origin, source)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from clary.engine.retry import Retries, retries_from
 from clary.errors import ConfigError, UsageError, nearest
+from clary.image import Image
 
 OPTIONS: Mapping[str, str] = {
     "stack": "Where runs go.",
-    "image": "The image of jobs.",
+    "image": "The image of jobs: a reference, or what one is made of.",
     "cache": "Whether checkpoints that say nothing of it take results of other runs.",
     "retries": "How often a flow's body that raises runs again.",
     "on_change": "What a resume does about a recorded call whose code changed.",
@@ -32,6 +33,8 @@ def checked(name: str, value: Any, source: str) -> Any:
         return _flag(value, source)
     if name == "retries":
         return _retries(value, source)
+    if name == "image" and isinstance(value, (Image, Mapping)):
+        return _image(value, source)
     if not isinstance(value, str) or not value:
         raise _wrong(name, value, source, "must be text", f'Write {name} = "…".')
     if name == "on_change" and value not in ON_CHANGE:
@@ -55,9 +58,34 @@ def from_text(name: str, text: str, source: str) -> Any:
     """
     if name == "settings":
         return settings_table(_json(name, text, source), source)
-    if name == "retries":
+    if name == "retries" or (name == "image" and text.lstrip().startswith("{")):
         return checked(name, _json(name, text, source), source)
     return checked(name, text, source)
+
+
+def laid_over(name: str, before: Any, value: Any) -> Any:
+    """Return what holds of an option where a stronger source says ``value`` and the weaker ones ``before``.
+
+    The fields of ``retries`` and ``image`` are merged, variables of an image name by name. What an image is made of is
+    laid over a whole image as over its base; a Dockerfile says all by itself.
+    """
+    if not isinstance(value, Mapping) or "dockerfile" in value:
+        return value
+    if name == "image" and isinstance(before, str):
+        before = {"base": before}
+    return _merged(before, value) if isinstance(before, Mapping) else value
+
+
+def _merged(before: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: before[name] for name in value if isinstance(before.get(name), Mapping)}
+    return {**before, **value, **{name: {**one, **value[name]} for name, one in both.items()}}
+
+
+def _image(value: Image | Mapping[str, Any], source: str) -> dict[str, Any]:
+    from clary.images import spec
+
+    given = spec.checked(value, source=source) if isinstance(value, Image) else spec.parsed(value, source=source)
+    return given.to_dict()
 
 
 def _json(name: str, text: str, source: str) -> Any:

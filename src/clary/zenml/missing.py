@@ -22,7 +22,7 @@ REASONS: dict[str, tuple[str, str]] = {
 """Why the name is not here, and what to do."""
 
 OPTIONS: dict[str, tuple[str, str]] = {
-    "build": ("Clary does not build images yet.", 'Name an image: settings={"docker": {"parent_image": …}}.'),
+    "build": ("an image is built when it is not there.", "`clary image build` makes it beforehand."),
     "cache_policy": ("a cache key covers code, inputs and versions.", "Use clary.checkpoint(cache=FUNCTION)."),
     "config_path": ("pipelines are not configured by a file yet.", "Write the options in code, or [tool.clary]."),
     "depends_on": ("the order is that of the body.", "Leave it out."),

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from clary.engine.retry import NONE, Retries, retries_from
 from clary.errors import UsageError, nearest
+from clary.image import Image
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class StepRetryConfig:
 
 
 class DockerSettings(dict[str, Any]):
-    """Settings of the image; ``parent_image`` and ``environment`` have an effect."""
+    """Settings of the image, by ZenML's names."""
 
 
 class SagemakerOrchestratorSettings(dict[str, Any]):
@@ -38,12 +39,12 @@ def retries_of(given: Any) -> Retries:
     return retries_from(Retries(count=given.max_retries, delay=given.delay, backoff=given.backoff or 1))
 
 
-def job_settings(given: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+def job_settings(given: Mapping[str, Any] | None) -> tuple[str | Image | None, dict[str, Any]]:
     """Return the image and the job's settings that ``settings=`` names.
 
     Raises UsageError ``zenml.bad_settings``, ``zenml.not_available``.
     """
-    image: str | None = None
+    image: str | Image | None = None
     found: dict[str, Any] = {}
     for key, value in (given or {}).items():
         name = key.replace(":", ".").partition(".")[0]
@@ -107,15 +108,63 @@ def _plain(given: Any) -> dict[str, Any]:
     return said
 
 
-def _docker(given: dict[str, Any]) -> tuple[str | None, dict[str, str]]:
-    building = [name for name, value in given.items() if value and name not in _DOCKER]
-    if building:
-        refuse(
-            f"settings[docker].{building[0]}",
-            "Clary does not build images yet.",
-            "Build the image yourself and name it as parent_image; the project's code is sent with each run.",
-        )
-    return given.get("parent_image"), {**(given.get("environment") or {}), **(given.get("runtime_environment") or {})}
+def _docker(given: dict[str, Any]) -> tuple[str | Image | None, dict[str, str]]:
+    """Return the image and the job's variables. A parent image alone is used as it is."""
+    for name, value in given.items():
+        if name in _REFUSED and value:
+            refuse(f"settings[docker].{name}", *_REFUSED[name])
+        if name not in (*_IMAGE, *_VARIABLES, *_NO_EFFECT, *_REFUSED, "replicate_local_python_environment"):
+            known = [*_IMAGE, *_VARIABLES, *_NO_EFFECT]
+            meant = nearest(name, known)
+            raise UsageError(
+                "zenml.bad_settings",
+                f"settings[docker] has no key {name!r}.",
+                next_step=f"Did you mean {meant!r}?" if meant else f"Its keys are: {', '.join(known)}.",
+                field="settings",
+            )
+    said = {ours: given[theirs] for theirs, ours in _IMAGE.items() if given.get(theirs)}
+    if given.get("replicate_local_python_environment"):
+        from clary.kitaru.images import installed_here
+
+        said["requirements"] = installed_here()
+    variables = {key: value for name in _VARIABLES for key, value in (given.get(name) or {}).items()}
+    return (said.get("base") if set(said) <= {"base"} else Image(**said)), variables
 
 
-_DOCKER = frozenset({"parent_image", "skip_build", "environment", "runtime_environment"})
+_IMAGE = {
+    "parent_image": "base",
+    "requirements": "requirements",
+    "pyproject_path": "requirements",
+    "apt_packages": "apt",
+    "dockerfile": "dockerfile",
+    "build_context_root": "context",
+    "target_repository": "repository",
+    "image_tag": "tag",
+    "user": "user",
+}
+"""Their keys of what an image is made of, and our fields."""
+_VARIABLES = ("environment", "runtime_environment")
+_NO_EFFECT = (
+    "skip_build",
+    "prevent_build_reuse",
+    "python_package_installer",
+    "python_package_installer_cache_mount",
+    "install_stack_requirements",
+    "disable_automatic_requirements_detection",
+    "allow_including_files_in_images",
+    "allow_download_from_code_repository",
+    "allow_download_from_artifact_store",
+    "source_files",
+    "copy_files",
+    "copy_global_config",
+)
+"""What has nothing to decide here: an image is made when it is not there, and the code is sent with each run."""
+_REFUSED: Mapping[str, tuple[str, str]] = {
+    "required_integrations": ("ZenML's integrations are not needed.", "List the packages in requirements."),
+    "required_hub_plugins": ("There is no hub of plugins.", "List the packages in requirements."),
+    "python_package_installer_args": ("uv resolves the packages.", "Set it in uv.toml, which is read."),
+    "pyproject_export_command": ("uv reads pyproject.toml and uv.lock itself.", "Name the file in pyproject_path."),
+    "local_project_install_command": ("the project's code is sent with each run.", "Leave it out."),
+    "parent_image_build_config": ("one image is built, on its base.", "Build the parent by `clary image build`."),
+    "build_config": ("the builder is an image's.", "Write `image=Image(builder=…)` in Clary's own @flow."),
+}

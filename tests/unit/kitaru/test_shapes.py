@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import clary
-from clary import kitaru
+from clary import Image, kitaru
 from clary.errors import ClaryError
 from clary.kitaru import errors
 from clary.kitaru.handles import OutputHandle
@@ -344,8 +344,15 @@ def test_images_have_their_forms() -> None:
     with pytest.raises(kitaru.KitaruUsageError, match="base_imag") as caught:
         image_of({"base_imag": "x"})
     assert "base_image" in caught.value.next_step
-    with pytest.raises(kitaru.KitaruFeatureNotAvailableError, match="requirements"):
-        image_of({"requirements": ["numpy"]})
+    made, settings = image_of({"requirements": ["numpy"], "apt_packages": ["git"], "environment": {"A": "1"}})
+    assert made == Image(requirements=["numpy"], apt=["git"])
+    assert settings == {"environment": {"A": "1"}}
+    copied, _ = image_of({"replicate_local_python_environment": True, "requirements": ["mine==1"]})
+    assert isinstance(copied, Image)
+    assert copied.requirements is not None
+    assert {"mine==1", f"pytest=={pytest.__version__}"} <= set(copied.requirements)
+    with pytest.raises(kitaru.KitaruUsageError, match="file beside"):
+        image_of({"replicate_local_python_environment": True, "requirements": "requirements.txt"})
     with pytest.raises(kitaru.KitaruFeatureNotAvailableError) as refused:
         image_of({"secret_environment_from": ["openai"]})
     assert "{{secrets.openai." in refused.value.next_step

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clary import zenml
+from clary import Image, zenml
 from clary.engine.retry import Retries
 from clary.errors import UsageError
 from clary.zenml.missing import OPTIONS, REASONS
@@ -87,9 +87,13 @@ def test_settings_become_those_of_the_job() -> None:
     assert fit.isolation is not None
     assert fit.isolation.image == "repo:1"
     assert fit.isolation.resources == {"instance_type": "ml.m5.large", "environment": {"A": "1"}}
+    made = zenml.DockerSettings(requirements=["numpy"], apt_packages=["git"], skip_build=False, user="app")
+    pipeline = zenml.pipeline(dynamic=True, settings={"docker": made})(fit.function)
+    assert pipeline.options.image == Image(requirements=["numpy"], apt=["git"], user="app")
     wrong: list[dict[str, Any]] = [
         {"dokcer": {}},
-        {"docker": {"requirements": ["numpy"]}},
+        {"docker": {"required_integrations": ["sklearn"]}},
+        {"docker": {"requirement": ["numpy"]}},
         {"resources": {"cpu_count": 2}},
     ]
     for settings in wrong:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clary import Retries, config, flow
+from clary import Image, Retries, config, flow
 from clary.agent import configuration
 from clary.agent.targets import FlowTarget
 from clary.errors import ClaryError, ConfigError, NotFoundError, UsageError, ValidationError
@@ -194,3 +194,42 @@ def test_what_holds_is_frozen_and_thawed(stack: Stack, monkeypatch: pytest.Monke
     notes = differences(kept, layers.ambient())
     assert any("retries stays" in note and "7" in note for note in notes)
     assert any("--set tags=" in note for note in notes)
+
+
+def test_fields_of_an_image_are_merged(fresh: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_sandbox = replace(stack, image="registry.example/python:3.11")
+    (fresh / "pyproject.toml").write_text('[tool.clary.image]\napt = ["git"]\nenv = { A = "1", B = "1" }\n')
+    monkeypatch.setenv("CLARY_IMAGE", '{"env": {"B": "2"}}')
+    flowing = target(image=Image(requirements=["numpy"], env={"C": "3"}))
+    assert origin_of(flowing, on_sandbox, "image") == (
+        {
+            "base": "registry.example/python:3.11",
+            "apt": ["git"],
+            "env": {"A": "1", "B": "2", "C": "3"},
+            "requirements": ["numpy"],
+        },
+        "flow",
+    )
+    called = replace(flowing, flow=flowing.flow.with_options(image="whole:1"))
+    assert origin_of(called, on_sandbox, "image") == ("whole:1", "run")
+
+
+def test_a_dockerfile_says_all_by_itself(stack: Stack) -> None:
+    found = origin_of(target(image=Image(dockerfile="Dockerfile")), replace(stack, image="base:1"), "image")
+    assert found == ({"dockerfile": "Dockerfile"}, "flow")
+
+
+def test_an_image_that_is_wrong_names_its_source(fresh: Path, stack: Stack) -> None:
+    (fresh / "pyproject.toml").write_text('[tool.clary.image]\nbse = "x"\napt = "git"\n')
+    with pytest.raises(ValidationError) as caught:
+        origin_of(target(), stack, "image")
+    assert caught.value.code == "image.invalid"
+    assert "[tool.clary].image in" in caught.value.summary
+    assert [one["path"] for one in caught.value.details["findings"]] == ["image.bse", "image.apt"]
+
+
+def test_an_image_is_frozen_and_thawed_with_the_run(stack: Stack) -> None:
+    found = configuration.of(target(image=Image(requirements=["numpy"])), stack)
+    frozen = json.loads(json.dumps(found.frozen({})))
+    assert frozen["image"] == {"requirements": ["numpy"]}
+    assert thawed(frozen) == []

@@ -1,0 +1,140 @@
+"""Which Python a base has, found in layers of many shapes."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from clary.errors import ConfigError
+from clary.images import scanning
+from clary.images.oci import Config, Descriptor, Manifest
+from clary.images.platforms import AMD64
+from clary.images.scanning import Seen, python_of
+
+GLIBC = b"\0" * 5000 + b"GNU C Library (Debian GLIBC 2.36-9+deb12u10) stable release version 2.36.\n" + b"\0" * 100
+
+
+def layer(entries: dict[str, bytes | str]) -> bytes:
+    """Return a layer: bytes are files, texts are links to what they say."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in entries.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                info.type, info.linkname = tarfile.SYMTYPE, content
+                archive.addfile(info)
+            else:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def found(*layers: dict[str, bytes | str], path: str = "/usr/local/bin:/usr/bin:/bin") -> tuple[str, str] | None:
+    seen = Seen()
+    for entries in layers:
+        data = layer(entries)
+        seen.read(data[at : at + 100] for at in range(0, len(data), 100))
+    python = seen.python(path, AMD64)
+    return None if python is None else (python.version, python.executable)
+
+
+def test_the_python_of_an_official_image() -> None:
+    debian: dict[str, bytes | str] = {"bin": "usr/bin", "usr/lib/x86_64-linux-gnu/libc.so.6": GLIBC}
+    python: dict[str, bytes | str] = {"usr/local/bin/python3": "python3.12", "usr/local/bin/python3.12": b"elf"}
+    assert found(debian, python) == ("3.12", "/usr/local/bin/python3.12")
+    seen = Seen()
+    seen.read([layer(debian)])
+    seen.read([layer(python)])
+    whole = seen.python("/usr/local/bin", AMD64)
+    assert whole is not None
+    assert (whole.libc, whole.libc_version, whole.uv_platform) == ("glibc", (2, 36), "x86_64-manylinux_2_36")
+
+
+def test_the_first_on_the_path_counts_and_later_layers_outrank_earlier_ones() -> None:
+    both: dict[str, bytes | str] = {
+        "usr/bin/python3": "python3.11",
+        "usr/bin/python3.11": b"",
+        "./opt/conda/bin/python3": "python3.12",
+        "./opt/conda/bin/python3.12": b"",
+    }
+    assert found(both, path="/opt/conda/bin:/usr/bin") == ("3.12", "/opt/conda/bin/python3.12")
+    assert found(both, path="/usr/bin") == ("3.11", "/usr/bin/python3.11")
+    newer: dict[str, bytes | str] = {"usr/bin/python3": "python3.13", "usr/bin/python3.13": b""}
+    assert found(both, newer, path="/usr/bin") == ("3.13", "/usr/bin/python3.13")
+    gone: dict[str, bytes | str] = {"usr/bin/.wh.python3": b"", "usr/bin/.wh.python3.11": b""}
+    assert found(both, gone, path="/usr/bin") is None
+
+
+def test_links_are_followed_over_folders() -> None:
+    linked: dict[str, bytes | str] = {
+        "usr/local/bin/python3": "/opt/python/bin/python3",
+        "opt/python/bin/python3": "python3.11",
+        "opt/python/bin/python3.11": b"",
+    }
+    assert found(linked) == ("3.11", "/opt/python/bin/python3.11")
+    merged: dict[str, bytes | str] = {"bin": "usr/bin", "usr/bin/python3": "python3.11", "usr/bin/python3.11": b""}
+    assert found(merged, path="/bin") == ("3.11", "/usr/bin/python3.11")
+    plain: dict[str, bytes | str] = {"usr/bin/python3": b"elf", "usr/bin/python3.10": b"", "usr/bin/python3.9": b""}
+    assert found(plain) == ("3.10", "/usr/bin/python3")
+    circle: dict[str, bytes | str] = {"usr/bin/python3": "python3x", "usr/bin/python3x": "python3"}
+    assert found(circle) is None
+
+
+def test_alpine_has_musl() -> None:
+    seen = Seen()
+    seen.read([layer({"lib/ld-musl-x86_64.so.1": b"", "usr/bin/python3": "python3.12", "usr/bin/python3.12": b""})])
+    python = seen.python("/usr/bin", AMD64)
+    assert python is not None
+    assert python.uv_platform == "x86_64-musllinux_1_2"
+
+
+def test_the_c_library_of_this_machine_is_read() -> None:
+    libraries = [*Path("/lib").glob("*-linux-gnu/libc.so.6"), *Path("/lib64").glob("libc.so.6")]
+    if not libraries:
+        assert sys.platform != "linux"
+        return
+    import platform
+
+    seen = Seen()
+    seen.read([layer({str(libraries[0])[1:]: libraries[0].read_bytes()})])
+    assert seen.libc_version is not None
+    assert ".".join(map(str, seen.libc_version)) == platform.libc_ver()[1]
+
+
+def base_of(*layers: dict[str, bytes | str], size: int | None = None) -> tuple[Manifest, dict[str, bytes]]:
+    blobs = {f"sha256:{number:064d}": layer(entries) for number, entries in enumerate(layers)}
+    described = tuple(Descriptor("", digest, size or len(data)) for digest, data in blobs.items())
+    return Manifest("", "sha256:" + "b" * 64, Descriptor("", "sha256:" + "c" * 64, 1), described), blobs
+
+
+def test_what_was_found_is_kept_by_digest(tmp_path: Path) -> None:
+    manifest, blobs = base_of({"usr/bin/python3": "python3.12", "usr/bin/python3.12": b""})
+    read: list[str] = []
+
+    def opened(one: Descriptor) -> AbstractContextManager[Iterable[bytes]]:
+        read.append(one.digest)
+        chunks: Iterator[bytes] = iter([blobs[one.digest]])
+        return nullcontext(chunks)
+
+    config = Config({"architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/usr/bin"]}})
+    first = python_of(manifest, config, opened, tmp_path / "bases")
+    assert python_of(manifest, config, opened, tmp_path / "bases") == first
+    assert len(read) == 1
+    (tmp_path / "bases" / f"{'b' * 64}.json").write_text("{broken")
+    assert python_of(manifest, config, opened, tmp_path / "bases") == first
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(("size", "code"), [(None, "image.no_python"), (scanning.LARGEST + 1, "image.base_too_large")])
+def test_a_base_without_python_or_too_large_is_refused(tmp_path: Path, size: int | None, code: str) -> None:
+    manifest, blobs = base_of({"etc/hosts": b""}, size=size)
+    config = Config({"architecture": "amd64", "os": "linux"})
+    with pytest.raises(ConfigError) as caught:
+        python_of(manifest, config, lambda one: nullcontext(iter([blobs[one.digest]])), tmp_path)
+    assert caught.value.code == code
