@@ -21,11 +21,11 @@ from clary import log as note
 from clary.artifacts import decode
 from clary.engine import suspension
 from clary.engine.retry import Retries
-from clary.errors import StopRequested
 from clary.journal import records
 from clary.journal.sqlite import SqliteLog
 from clary.journal.state import RunState
 from clary.journal.writer import append
+from clary.runtime import stopping
 from durable import Disturbed, assert_once, attempt, begin, claim, open_log, state_of, written
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def run_attempt(
             death.reach("after value")
 
     store.put = put_value  # type: ignore[method-assign]
-    outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number, waker=_Waker())
+    outcome = attempt(Disturbed(log, create), store, FLOWS[flow_name], number, waker=_Waker(), extend=stopping.watch)
     store.put = put  # type: ignore[method-assign]
     return outcome.exit_code
 
@@ -355,16 +355,6 @@ class _Waker:
 
     def now(self) -> float:
         return time.time()
-
-
-def obey_sigterm() -> None:
-    """Stop this process in an orderly way on SIGTERM, as a job does; for forked processes."""
-
-    def stop(_number: int, _frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise StopRequested("asked to stop (SIGTERM)")
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def is_killed(status: int) -> bool:

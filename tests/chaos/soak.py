@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import crashing
+from clary.runtime import stopping
 from durable import KINDS, open_log
 
 RESULTS = Path(__file__).parents[2] / "docs" / "internals" / "soak-results.md"
@@ -63,7 +64,7 @@ def one_run(seed: int, folder: Path, seen: Counter[str]) -> None:
 
 def _begin(kind: str, folder: Path, flow: str, number: int, death: crashing.Death, seed: int) -> int:
     def act() -> int:
-        crashing.obey_sigterm()
+        stopping.obey_sigterm()  # as a job does
         log, store = open_log(kind, folder)
         return crashing.run_attempt(log, store, folder, flow, number, death, seed)
 
