@@ -158,7 +158,7 @@ def _run_flow(running: _Running, flow: Body) -> Any:
     """
     while True:
         execution = running.execution
-        execution.workers = flow.workers or execution.workers
+        execution.workers.count = flow.workers or execution.workers.count
         caching.install(execution, by_default=flow.cache)
         inputs = {name: decode(value, execution.store) for name, value in execution.journal.state.inputs.items()}
         retry = execution.journal.state.flow_retry

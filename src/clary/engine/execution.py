@@ -16,13 +16,13 @@ from clary.artifacts import decode, digest, encode
 from clary.engine import divergence, failure
 from clary.engine.extensions import Shortcuts
 from clary.engine.scope import Scope, current_scope
+from clary.engine.workers import Workers
 from clary.errors import Fenced, Interruption, SerializationError, UsageError
 from clary.journal import records
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import ThreadPoolExecutor
 
     from clary.engine.caching import Policy
     from clary.engine.extensions import Elsewhere
@@ -118,40 +118,28 @@ class Execution:
         self._process = os.getpid()
         self._on_call = on_call
         journal.listener = self._announce
-        self.workers = min(32, (os.cpu_count() or 1) + 4)
-        """Threads for submitted calls, as many as ThreadPoolExecutor takes by default."""
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_lock = threading.Lock()
+        self.workers = Workers()
+        """For submitted calls."""
 
     @property
     def run_id(self) -> str:
         """The id of the run."""
         return self.journal.state.run
 
-    def pool(self) -> ThreadPoolExecutor:
-        """Return the threads of this attempt, made at the first need."""
-        with self._pool_lock:
-            if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor
-
-                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clary-call")
-            return self._pool
-
     def drain(self, below: str = "") -> None:
         """Wait for calls that were submitted and never asked for: what a flow has begun belongs to its run."""
         while waiting := [one for one in list(self.open_calls) if one.path.startswith(below)]:  # they may begin others
             for future in waiting:
                 future.wait()
-        if self._pool is not None and not below:
-            self._pool.shutdown(wait=True)
+        if not below:
+            self.workers.join()
 
     def close(self, reason: BaseException) -> None:
         """Let nothing more be started; wake whoever waits for a call that will not come."""
         with self.news:
             self.ended = self.ended or reason
         self._spread_news()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self.workers.close()
 
     def make(self, callee: Callee, path: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
         """Return the call; raises TypeError when the arguments do not fit the checkpoint's parameters."""

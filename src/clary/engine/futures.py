@@ -15,7 +15,6 @@ from clary.errors import Interruption, UsageError
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-    from concurrent.futures import Future
 
     from clary.engine.execution import Call, Execution
 
@@ -25,75 +24,96 @@ T_co = TypeVar("T_co", covariant=True)
 
 _for_a_worker: contextvars.ContextVar[bool] = contextvars.ContextVar("clary_for_a_worker", default=False)
 """Whether one of the attempt's threads waits for the code that runs here."""
+_ends = threading.Lock()
+"""Guards the end of every call: it is held for a moment only, and a lock for each would be larger than the rest."""
 
 
 class CallFuture(Generic[T_co]):
     """The result to be of one call.
 
     Whoever waits for a call that no thread has begun runs it himself. So a call that waits for its own children never
-    waits for a free thread, however few there are.
+    waits for a free thread, however few there are. Many are kept to the end of a flow, so one is small once it is over.
     """
 
-    def __init__(self, execution: Execution, call: Call) -> None:
-        from concurrent.futures import Future
+    __slots__ = (
+        "_call",
+        "_claim",
+        "_context",
+        "_done",
+        "_error",
+        "_execution",
+        "_hearers",
+        "_helper",
+        "_loop",
+        "_task",
+        "_value",
+        "path",
+    )
 
+    def __init__(self, execution: Execution, call: Call) -> None:
         self.path = call.path
         self._execution = execution
         self._call = call
         self._context = contextvars.copy_context()
         self._claim = threading.Lock()
-        self._future: Future[T_co] = Future()
-        self._future.set_running_or_notify_cancel()  # who stops waiting for a call (a timeout) does not end the call
+        self._done = False
+        self._value: T_co
+        self._error: BaseException | None = None
+        self._hearers: tuple[Callable[[], object], ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T_co] | None = None
         self._helper: asyncio.Future[None] | None = None
         execution.open_calls.add(self)
-        self._future.add_done_callback(lambda _done: execution.open_calls.discard(self))
 
     def start(self) -> None:
         """Hand the call to the attempt's threads; a recorded one needs none."""
         if self._execution.is_recorded(self._call):
             self._run()
         elif self._execution.is_elsewhere(self._call):
-            self._execution.begin_elsewhere(self._call, self._start_in_pool)
+            self._execution.begin_elsewhere(self._call, self._start_in_thread)
         else:
-            self._start_in_pool()
+            self._start_in_thread()
 
-    def _start_in_pool(self) -> None:
-        with suppress(RuntimeError):  # the flow has ended meanwhile: whoever still asks for the result learns of it
-            self._execution.pool().submit(self._run, for_a_worker=True)
+    def _start_in_thread(self) -> None:
+        self._execution.workers.take(functools.partial(self._run, for_a_worker=True))
 
     def result(self, timeout: float | None = None) -> T_co:
         """Return the call's result, or raise what it raised; TimeoutError after ``timeout`` seconds."""
         self.wait(timeout)
         self._execution.unseen_failures.pop(self.path, None)
-        return self._future.result()
+        if self._error is not None:
+            raise self._error
+        return self._value
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, None when it returned; waits for it."""
         self.wait(timeout)
         self._execution.unseen_failures.pop(self.path, None)
-        return self._future.exception()
+        return self._error
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the call has ended; TimeoutError after ``timeout`` seconds.
+        """Wait until the call has ended; TimeoutError after ``timeout`` seconds, which does not end the call.
 
         Raises what ended the attempt while the call ran: a stop that came in this thread is no failure of the call.
         """
         self._refuse_to_block()
         if timeout is None:
             self._run()
-        error = self._future.exception(timeout)
-        if isinstance(error, (Interruption, KeyboardInterrupt, SystemExit)):
-            raise error
+        self._wait_for_another(timeout)
+        if isinstance(self._error, (Interruption, KeyboardInterrupt, SystemExit)):
+            raise self._error
 
     def done(self) -> bool:
         """Tell whether the call has ended."""
-        return self._future.done()
+        return self._done
 
     def when_done(self, tell: Callable[[], object]) -> None:
         """Let ``tell`` be called once the call has ended, from any thread; at once if it has."""
-        self._future.add_done_callback(lambda _done: tell())
+        with _ends:
+            if not self._done:
+                self._hearers += (tell,)
+                return
+        tell()
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """Wait in an event loop."""
@@ -106,24 +126,20 @@ class CallFuture(Generic[T_co]):
         return self._given().__await__()
 
     async def _given(self) -> T_co:
-        import asyncio
-
         try:
-            return await asyncio.wrap_future(self._future)
+            return await self._awaited()
         finally:
-            if self._future.done():  # else whoever asked has been cancelled
+            if self._done:  # else whoever asked has been cancelled
                 self._execution.unseen_failures.pop(self.path, None)
 
     def ended(self) -> asyncio.Future[T_co]:
         """Return a future of the running loop that is done when the call is; taking it asks for no result."""
-        import asyncio
-
-        ended = asyncio.wrap_future(self._future)
+        ended = self._awaited()
         ended.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is told of elsewhere
         return ended
 
     def __repr__(self) -> str:
-        return f"<call {self.path} {'done' if self.done() else 'pending'}>"
+        return f"<call {self.path} {'done' if self._done else 'pending'}>"
 
     def start_in(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run the call, of an async checkpoint, as a task of that loop."""
@@ -134,9 +150,17 @@ class CallFuture(Generic[T_co]):
         )  # the loop itself keeps it weakly
         self._task.add_done_callback(self._copy)
 
+    def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Tell whether the call is a task of that loop."""
+        return self._loop is loop
+
+    def runs_as(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether the call is that task."""
+        return self._task is task
+
     def _refuse_to_block(self) -> None:
         """Raise UsageError (``call.await_instead``) where waiting would stop the loop that runs the call."""
-        if self._loop is None or self._future.done():
+        if self._loop is None or self._done:
             return
         if running_loop() is self._loop:
             raise UsageError(
@@ -145,13 +169,40 @@ class CallFuture(Generic[T_co]):
                 next_step="Write “await future” in place of “future.result()”, “async for” in place of “for”.",
             )
 
-    def runs_in(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Tell whether the call is a task of that loop."""
-        return self._loop is loop
+    def _wait_for_another(self, timeout: float | None) -> None:
+        """Wait until whoever runs the call has ended it."""
+        if self._done:
+            return
+        ended = threading.Event()
+        self.when_done(ended.set)
+        try:
+            if not ended.wait(timeout):
+                raise TimeoutError(f"{self.path} has not ended within {timeout:g} seconds")
+        finally:
+            with _ends:
+                self._hearers = tuple(tell for tell in self._hearers if tell != ended.set)
 
-    def runs_as(self, task: asyncio.Task[Any]) -> bool:
-        """Tell whether the call is that task."""
-        return self._task is task
+    def _awaited(self) -> asyncio.Future[T_co]:
+        """Return a future of the running loop to which the outcome is copied; cancelling it cancels nothing else."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        awaited: asyncio.Future[T_co] = loop.create_future()
+
+        def copy() -> None:
+            if awaited.done():
+                return
+            if self._error is not None:
+                awaited.set_exception(self._error)
+            else:
+                awaited.set_result(self._value)
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(copy)
+
+        self.when_done(tell)
+        return awaited
 
     def _run(self, *, for_a_worker: bool = False) -> None:
         if not self._claim.acquire(blocking=False):
@@ -162,21 +213,33 @@ class CallFuture(Generic[T_co]):
         except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
             self._fail(error)
         else:
-            self._future.set_result(value)
+            self._value = value
+            self._end(None)
 
     def _copy(self, task: asyncio.Task[T_co]) -> None:
         if task.cancelled():
-            self._future.set_exception(_cancelled())
+            self._end(_cancelled())
             self._execution.tell_end(self.path)
         elif (error := task.exception()) is not None:
             self._fail(error)
         else:
-            self._future.set_result(task.result())
+            self._value = task.result()
+            self._end(None)
 
     def _fail(self, error: BaseException) -> None:
         if not isinstance(error, Exception):
             self._execution.close(error)  # nothing more will be recorded: let nobody wait for it
-        self._future.set_exception(error)
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        del self._call, self._context  # nobody needs them any more
+        self._error = error
+        self._execution.open_calls.discard(self)
+        with _ends:
+            self._done = True
+            hearers, self._hearers = self._hearers, ()
+        for tell in hearers:
+            tell()
 
 
 class CallFutures(list[CallFuture[T]]):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import threading
 import time
+import tracemalloc
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any
 
@@ -386,16 +388,17 @@ def test_one_failed_task_of_a_group_ends_the_others_and_the_run_runs_them_again(
 
 
 def test_what_still_runs_when_the_flow_has_failed_begins_and_records_nothing_more(tmp_path: Path) -> None:
-    failed, over = threading.Event(), threading.Event()
+    begun, failed, over = threading.Event(), threading.Event(), threading.Event()
     tried: list[BaseException] = []
 
     @checkpoint
     def lingers(value: int) -> None:
+        begun.set()
         assert failed.wait(30)
         ways: list[Any] = [double.submit, double, lambda one: double.map([one])]
-        for begun in ways:
+        for way in ways:
             try:
-                begun(1)
+                way(1)
             except BaseException as error:
                 tried.append(error)
         over.set()
@@ -404,6 +407,7 @@ def test_what_still_runs_when_the_flow_has_failed_begins_and_records_nothing_mor
     @flow
     def body() -> None:
         lingers.map([1])
+        assert begun.wait(30)
         raise OSError("the flow's own")
 
     def mark(inner: Log, entry: Entry) -> bool:
@@ -472,3 +476,26 @@ def test_calls_that_end_together_share_writes(tmp_path: Path, shape: str) -> Non
     assert outcome.status == "completed"
     assert sum(writes) == 1 + 32 + 1
     assert len(writes) <= 8
+
+
+def test_a_call_that_has_ended_keeps_little_more_than_its_record(tmp_path: Path) -> None:
+    count = 2000
+    held: list[int] = []
+
+    @flow
+    def body() -> int:
+        double.map(range(500)).results()  # what is made once, such as threads and caches, is there then
+        gc.collect()
+        tracemalloc.start()
+        try:
+            futures = double.map(range(count))
+            futures.results()
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        return len(futures)
+
+    outcome, _, _ = first_attempt("sqlite", tmp_path, body)
+    assert outcome.value == count
+    assert held[0] / count < 2200
