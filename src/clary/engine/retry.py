@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DAY = 86400.0
+
+Worth: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,27 @@ class Retries:
     backoff: float = 2.0
     max_delay: float = 300.0
     jitter: bool = True
-    on: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (Exception,)
+    on: Worth = (Exception,)
     """Exceptions that are worth another try, or a function that says so of one."""
 
     def __post_init__(self) -> None:
-        problems = {
-            "count": self.count < 0,
-            "delay": not 0 <= self.delay <= _DAY,
-            "backoff": not 1 <= self.backoff <= 100,
-            "max_delay": not 0 <= self.max_delay <= _DAY,
+        object.__setattr__(self, "on", _kinds(self.on))
+        given: dict[str, Any] = vars(self)
+        fine = {
+            "count": isinstance(given["count"], int) and _within(given["count"], 0),
+            "delay": _within(given["delay"], 0, _DAY),
+            "backoff": _within(given["backoff"], 1, 100),
+            "max_delay": _within(given["max_delay"], 0, _DAY),
+            "on": all(map(_is_kind, given["on"])) if isinstance(given["on"], tuple) else callable(given["on"]),
         }
-        for name, wrong in problems.items():
-            if wrong:
-                raise UsageError(
-                    "retries.out_of_range",
-                    f"retries.{name} is {getattr(self, name)!r}.",
-                    next_step="count is 0 or more, delay and max_delay are 0 to 86400 seconds, backoff is 1 to 100.",
-                    field=f"retries.{name}",
-                )
+        for name in (name for name, is_fine in fine.items() if not is_fine):
+            raise UsageError(
+                "retries.out_of_range",
+                f"retries.{name} is {getattr(self, name)!r}.",
+                next_step="count is 0 or more, delay and max_delay are 0 to 86400 seconds, backoff is 1 to 100, on is "
+                "classes of exceptions or a function of one.",
+                field=f"retries.{name}",
+            )
 
     def allows(self, number: int, error: BaseException) -> bool:
         """Tell whether try ``number`` after the first may follow on this failure."""
@@ -56,7 +62,10 @@ class Retries:
 
     def pause(self, number: int) -> float:
         """Return the seconds before try ``number`` after the first."""
-        whole = min(self.delay * self.backoff ** (number - 1), self.max_delay)
+        try:
+            whole = min(self.delay * self.backoff ** (number - 1), self.max_delay)
+        except OverflowError:  # after a thousand tries or so
+            whole = self.max_delay if self.delay else 0.0
         return whole * random.uniform(0.5, 1) if self.jitter else whole
 
 
@@ -78,12 +87,21 @@ def retries_from(given: RetriesLike) -> Retries:
         if isinstance(given, int) and not isinstance(given, bool):
             return Retries(given)
         if isinstance(given, dict):
-            on = given.get("on", (Exception,))
-            listed = tuple(on) if isinstance(on, (list, tuple)) else on if callable(on) and not _is_kind(on) else (on,)
-            return Retries(**{**given, "on": listed})
+            return Retries(**given)
     except TypeError as error:
         raise _bad(given, str(error)) from None
     raise _bad(given, "it is neither a number nor Retries(…)")
+
+
+def _kinds(given: Any) -> Any:
+    """Return one class, or a list of them, as a tuple; anything else as it is."""
+    if isinstance(given, list):
+        return tuple(given)
+    return (given,) if _is_kind(given) else given
+
+
+def _within(value: Any, least: float, most: float = math.inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_kind(value: Any) -> bool:

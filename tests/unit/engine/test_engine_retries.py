@@ -79,11 +79,12 @@ def test_when_the_tries_are_used_up_the_last_failure_is_the_calls(tmp_path: Path
     assert RAN["a"] == 10
 
 
+@pytest.mark.parametrize("written_as", [dict, Retries])
 @pytest.mark.parametrize(
     "on", [(KeyError, OSError), ConnectionError, [ConnectionError], lambda error: "a" in str(error)]
 )
-def test_only_the_exceptions_asked_for_are_retried(on: Any, tmp_path: Path) -> None:
-    @checkpoint(retries={"count": 2, "delay": 0, "on": on})
+def test_only_the_exceptions_asked_for_are_retried(on: Any, written_as: Any, tmp_path: Path) -> None:
+    @checkpoint(retries=written_as(count=2, delay=0, on=on))
     def call(wrong: bool) -> int:
         RAN["call"] += 1
         if wrong:
@@ -203,11 +204,36 @@ def _fail() -> int:
     raise RuntimeError("the body itself")
 
 
-@pytest.mark.parametrize("given", [-1, True, "3", {"count": 1, "dealy": 2}, {"count": 1, "backoff": 0.5}, 1.5])
+@pytest.mark.parametrize(
+    "given",
+    [
+        -1,
+        True,
+        "3",
+        1.5,
+        {"count": 1, "dealy": 2},
+        {"count": 1, "backoff": 0.5},
+        {"count": "1"},
+        {"count": 1, "delay": "2"},
+        {"count": 1, "on": "ValueError"},
+        {"count": 1, "on": [ValueError, "KeyError"]},
+    ],
+)
 def test_what_is_no_policy_is_refused(given: Any) -> None:
     with pytest.raises(UsageError) as refused:
         checkpoint(retries=given)
     assert refused.value.code.startswith("retries.")
+
+
+@pytest.mark.parametrize("wrong", [{"count": "1"}, {"count": 1.5}, {"delay": "2"}, {"on": 3}, {"on": ("ValueError",)}])
+def test_what_makes_no_policy_is_refused_when_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Retries(**{"count": 1, **wrong})
+
+
+def test_a_pause_stays_at_its_limit_however_many_came_before_it() -> None:
+    assert Retries(5000, delay=0.5, max_delay=60, jitter=False).pause(5000) == 60
+    assert Retries(5000, delay=0, backoff=100, jitter=False).pause(5000) == 0
 
 
 def test_a_policy_can_be_written_in_three_ways() -> None:
