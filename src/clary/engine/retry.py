@@ -17,6 +17,21 @@ _DAY = 86400.0
 Worth: TypeAlias = "type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]"
 
 
+def _kinds(given: Any) -> Any:
+    """Return one class, or a list of them, as a tuple; anything else as it is."""
+    if isinstance(given, list):
+        return tuple(given)
+    return (given,) if _is_kind(given) else given
+
+
+def _within(value: Any, least: float, most: float = math.inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_kind(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
 @dataclass(frozen=True)
 class Retries:
     """Tries after the first, and the pauses before them.
@@ -91,21 +106,6 @@ def retries_from(given: RetriesLike) -> Retries:
     except TypeError as error:
         raise _bad(given, str(error)) from None
     raise _bad(given, "it is neither a number nor Retries(…)")
-
-
-def _kinds(given: Any) -> Any:
-    """Return one class, or a list of them, as a tuple; anything else as it is."""
-    if isinstance(given, list):
-        return tuple(given)
-    return (given,) if _is_kind(given) else given
-
-
-def _within(value: Any, least: float, most: float = math.inf) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_kind(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 def _bad(given: Any, reason: str) -> UsageError:
