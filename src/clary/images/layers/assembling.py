@@ -1,0 +1,78 @@
+"""A layer's file from its parts: in one order, with every folder once, and there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from clary.images.building import Layer
+from clary.images.layers.gzipping import GzipWriter
+from clary.images.layers.tarring import END, file_header, folder_header, link_header, padding
+
+_BUFFER = 1 << 20
+_FOLDER_MODES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
+"""Folders of a Linux system that are not 0755: a layer that names them must not change them."""
+
+
+class Part(NamedTuple):
+    """A file, a link or a folder of a layer."""
+
+    path: str
+    """In the image, relative to its top."""
+    size: int = 0
+    mode: int = 0o644
+    write: Callable[[GzipWriter], object] | None = None
+    """Writes the content, of ``size`` bytes; None for what is no file."""
+    target: str = ""
+    """Where a link leads; empty for a folder, which is added by itself where something lies in it."""
+
+
+def write_layer(parts: Iterable[Part], out: Path, name: str) -> Layer:
+    """Write a layer to the file ``out`` and return it.
+
+    The bytes depend on the parts alone. What a part's ``write`` raises is raised, and nothing is left behind.
+    Raises OSError.
+    """
+    handle, arriving = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    try:
+        with os.fdopen(handle, "wb", buffering=_BUFFER) as file:
+            packed = GzipWriter(file)
+            _write_all(parts, packed)
+            packed.close()
+        Path(arriving).replace(out)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(arriving).unlink()
+        raise
+    return Layer(packed.digest, packed.diff_id, packed.size, out, name)
+
+
+def _write_all(parts: Iterable[Part], packed: GzipWriter) -> None:
+    listed = list(parts)
+    for part in sorted((*listed, *_folders(listed)), key=itemgetter(0)):  # UTF-8 has the order of its characters
+        if part.write is not None:
+            packed.write(file_header(part.path, part.size, part.mode))
+            part.write(packed)
+            packed.write(padding(part.size))
+        elif part.target:
+            packed.write(link_header(part.path, part.target))
+        else:
+            packed.write(folder_header(part.path, part.mode))
+    packed.write(END)
+
+
+def _folders(parts: Sequence[Part]) -> list[Part]:
+    """Return the folders that the parts lie in, each once."""
+    named = {part.path for part in parts}
+    found: set[str] = set()
+    for part in parts:
+        folder = part.path.rpartition("/")[0]
+        while folder and folder not in found and folder not in named:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return [Part(folder, mode=_FOLDER_MODES.get(folder, 0o755)) for folder in found]

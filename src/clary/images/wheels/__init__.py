@@ -1,0 +1,1 @@
+"""Wheels: read without trust, and laid out as an installer would lay them out. Nothing is unpacked on this machine."""
