@@ -333,17 +333,21 @@ class Execution:
         return self._run_coroutine(call, value) if inspect.iscoroutine(value) else value
 
     async def _run_async_body(self, call: Call) -> Any:
-        if call.callee.timeout is None:
+        seconds = call.callee.timeout
+        if seconds is None:
             return await call.callee.function(*call.arguments, **call.keywords)
         import asyncio
 
+        deadline = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(call.callee.timeout) as limit:
-                return await call.callee.function(*call.arguments, **call.keywords)
+            async with asyncio.timeout(seconds) as limit:
+                value = await call.callee.function(*call.arguments, **call.keywords)
+            if time.monotonic() < deadline:  # else it has blocked the loop, or taken no cancellation
+                return value
         except TimeoutError:
             if not limit.expired():
                 raise  # the body's own
-            raise TimeoutError(f"the call has not ended within {call.callee.timeout:g} seconds") from None
+        raise TimeoutError(f"the call has not ended within {seconds:g} seconds")
 
     def _next_try(self, call: Call) -> float:
         """Return when the call may run (epoch seconds), 0 for at once."""

@@ -330,6 +330,25 @@ class TestTimeouts:
         assert "0.1 seconds" in first_attempt("sqlite", tmp_path, body)[0].value
         assert RAN["hang"] == 2
 
+    @pytest.mark.parametrize("how", ["blocks its loop", "takes no cancellation"])
+    def test_an_async_call_that_cannot_be_cancelled_has_failed_when_it_returns(self, how: str, tmp_path: Path) -> None:
+        @checkpoint(timeout=0.1)
+        async def late() -> str:
+            if how == "blocks its loop":
+                time.sleep(0.3)  # noqa: ASYNC251 what people write all the same
+            else:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(30)
+            return "late"
+
+        @flow
+        async def body() -> str:
+            return await late()
+
+        outcome, log, _ = first_attempt("sqlite", tmp_path, body)
+        assert isinstance(outcome.error, TimeoutError)
+        assert written(log, records.CALL) == []
+
     def test_a_body_in_its_own_process_calls_no_checkpoints(self, tmp_path: Path) -> None:
         @checkpoint
         def inner() -> int:
