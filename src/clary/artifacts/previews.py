@@ -168,6 +168,8 @@ def _pandas(value: Any) -> dict[str, Any] | None:
 
 
 def _polars(value: Any) -> dict[str, Any] | None:
+    if not hasattr(type(value), "shape"):
+        return None  # a query: polars works it out, and warns, when it is asked for its columns
     frame = value if hasattr(value, "columns") else value.to_frame()
     first = frame[:_ROWS, :_COLUMNS]
     columns = zip(first.columns, first.dtypes, strict=True)

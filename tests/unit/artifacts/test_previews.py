@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_every_kind_has_its_form(store: FolderStore, tmp_path: Path) -> None:
         (5, {"kind": "text", "text": "5"}),
     ]:
         assert shown(json.loads(json.dumps(encode(value, store)))) == form
+
+
+def test_a_query_is_not_worked_out_to_be_shown(store: FolderStore) -> None:
+    query = pl.DataFrame({"x": [1, 2]}).lazy()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert shown(encode(query, store))["text"].startswith("<LazyFrame")
+    assert caught == []
 
 
 def test_pictures_have_their_size_and_a_thumbnail(store: FolderStore) -> None:
