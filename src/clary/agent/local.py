@@ -203,16 +203,23 @@ def stop_records(state: RunState) -> list[Record] | None:
 
 def refuse_waiting(state: RunState) -> None:
     """Raise ConflictError (``run.is_waiting``) for a run that an answer has to wake."""
-    if state.status != WAITING or state.due(time.time()):
-        return
+    if state.status == WAITING and not state.due(time.time()):
+        raise is_waiting(state)
+
+
+def is_waiting(state: RunState) -> ConflictError:
+    """Return the error for a run that waits, with how it goes on."""
     waits = state.open_waits()
-    if waits:
+    if state.due(time.time()):
+        summary = f"Run {state.run} waits for nothing more, and has not gone on yet."
+        step = f"Go on with `clary runs resume {state.run}` (in Python, with resume())."
+    elif waits:
         summary = f"Run {state.run} waits for an answer: {waits[0]['question']}"
         step = f"Answer with `clary runs answer {state.run} {waits[0]['name']} VALUE`."
     else:
         summary = f"Run {state.run} sleeps."
         step = f"It goes on by itself; `clary runs show {state.run}` says when, `clary runs stop {state.run}` ends it."
-    raise ConflictError("run.is_waiting", summary, next_step=step, field="run", details={"run": state.run})
+    return ConflictError("run.is_waiting", summary, next_step=step, field="run", details={"run": state.run})
 
 
 def raised(run: str) -> BaseException | None:

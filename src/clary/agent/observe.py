@@ -126,7 +126,7 @@ class _Watch:
     @property
     def over(self) -> bool:
         """Whether the watch is over: the run is, and its job is too, or has had its time to upload."""
-        if self.state.open_waits() and self.state.status == WAITING:
+        if self.state.status == WAITING and (self.place.local or self.state.open_waits()):
             return True  # only a person can wake it
         if not self.state.settled:
             self._ended_at = None

@@ -289,8 +289,8 @@ def result(stack: Stack, run_id: str) -> Any:
     A value that is not plain data was pickled, and reading it back runs code: the caller trusts whoever may write to
     the stack's artifact store. Nothing else here reads a value, only its preview.
 
-    Raises what the flow raised (on a local stack), RunFailedError, RunStoppedError; ConflictError (``run.is_live``) for
-    a run that is not over.
+    Raises what the flow raised (on a local stack), RunFailedError, RunStoppedError; ConflictError (``run.is_live``,
+    ``run.is_waiting``) for a run that is not over.
     """
     from clary.artifacts import decode
 
@@ -298,9 +298,8 @@ def result(stack: Stack, run_id: str) -> Any:
     state = place.read(run_id)
     if state.status == "completed" and state.output is not None:
         return decode(state.output, place.store)
-    local.refuse_waiting(state)
     if not state.settled:
-        raise local.is_live(run_id)
+        raise local.is_waiting(state) if state.status == "waiting" else local.is_live(run_id)
     raised = local.raised(run_id) if place.local else None
     if raised is not None:
         raise raised

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ COLUMNS: dict[str, Callable[[RunView], str]] = {
     "STACK": lambda run: run.stack,
 }
 """The columns of a list of runs, with what they say of a run."""
+_WITH_VALUE = frozenset({"answered", "defaulted"})
+"""Ends of a wait that have a value."""
 _BAR = 20
 """Columns of a bar."""
 OUTER_FRAMES, INNER_FRAMES = 4, 12
@@ -169,6 +172,8 @@ def next_commands(run: RunView) -> list[str]:
     if run.status == "waiting":
         asked = [wait for wait in run.waits if wait.outcome is None]
         answers = [f"clary runs answer {run.id} {wait.name} VALUE" for wait in asked]
+        if _is_here(run) and (not asked or (run.wakes is not None and run.wakes <= time.time())):
+            answers.insert(0, f"clary runs resume {run.id}")
         return [*answers, f"clary runs show {run.id}", f"clary runs stop {run.id}"]
     if run.status == "completed":
         return [f"clary runs show {run.id}", f"clary runs logs {run.id}", "clary runs list"]
@@ -261,16 +266,20 @@ def _waits(run: RunView) -> None:
         say()
         say(output.style("Questions", bold=True))
     for wait in run.waits:
-        answer = (
-            ""
-            if wait.outcome is None
-            else f"  → {wait.outcome}: {wait.answer!r}" + (f" by {wait.by}" if wait.by else "")
-        )
-        say(f"  {wait.name}: {wait.question}{answer}")
+        value = f": {wait.answer!r}" if wait.outcome in _WITH_VALUE else ""
+        by = f" by {wait.by}" if wait.by else ""
+        say(f"  {wait.name}: {wait.question}" + (f"  → {wait.outcome}{value}{by}" if wait.outcome else ""))
         if wait.outcome is None:
             wait_details(wait, indent="    ")
-    if run.wakes is not None:
+    if run.wakes is not None and _is_here(run):
+        say(f"A resume goes on without an answer from {human.moment(run.wakes)} on.")
+    elif run.wakes is not None:
         say(f"Goes on by {human.moment(run.wakes)} in any case.")
+
+
+def _is_here(run: RunView) -> bool:
+    """Tell whether the run has no jobs, so that nobody but a resume wakes it."""
+    return all(attempt.job is None for attempt in run.attempts)
 
 
 def wait_details(wait: WaitView, *, indent: str = "  ") -> None:

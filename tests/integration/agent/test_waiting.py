@@ -37,6 +37,10 @@ def asks(times: int = 1):
     noted("after")
     return answers
 
+@flow
+def expires():
+    return wait("number", int, question="Which?", expires=3600)
+
 @checkpoint(retries=Retries(2, delay=0.01))
 def shaky():
     note("try")
@@ -85,6 +89,17 @@ def test_an_answered_run_goes_on_where_it_was(local: Stack, flows: Path) -> None
     assert ran(flows) == ["before", "after"]
 
 
+def test_nobody_waits_for_a_local_run_that_only_a_resume_wakes(local: Stack, flows: Path) -> None:
+    run = service.start(service.load_target("waiting_flows.py:asks"), {}, local)
+    service.answer(local, run.id, None, 1)
+    assert service.wait(local, run.id, 30).status == "waiting"
+    assert list(service.logs(local, run.id, follow=True)) == []
+    with pytest.raises(ClaryError, match=f"clary runs resume {run.id}") as refused:
+        service.result(local, run.id)
+    assert refused.value.code == "run.is_waiting"
+    assert service.resume(local, run.id).status == "completed"
+
+
 def test_a_waiting_run_is_stopped_at_once(local: Stack, flows: Path) -> None:
     run = service.start(service.load_target("waiting_flows.py:asks"), {}, local)
     assert service.stop(local, run.id).status == "stopped"
@@ -110,6 +125,19 @@ def test_waits_on_the_command_line(clary: CommandLine, flows: Path, monkeypatch:
     assert "completed" in ended.out
     assert "number: Which?  → answered: 3" in clary("runs", "show", run).out
     assert clary("runs", "waits").out == "Nothing waits for an answer.\n"
+
+
+def test_who_may_go_on_with_a_waiting_run_is_told(
+    clary: CommandLine, flows: Path, local: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(flows)
+    expires = clary("run", "waiting_flows.py:expires")
+    run = service.list_runs(local)[0]
+    assert "A resume goes on without an answer from" in expires.out
+    service.answer(local, run.id, "number", None, abort=True)
+    shown = clary("runs", "show", run.id).out
+    assert "number: Which?  → aborted by" in shown
+    assert f"Next:\n  clary runs resume {run.id}" in shown
 
 
 def test_tries_are_told(clary: CommandLine, flows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
