@@ -1,0 +1,341 @@
+"""Where a project says which packages it needs: found without being told, or as it was said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clary.errors import ConfigError, nearest
+from clary.images.packages import requirement_files
+from clary.images.packages.requirement_files import normalized, required_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIELD = "image.requirements"
+OWN = "clary"
+"""This package: jobs get it from the runtime channel, ahead of everything that an image holds."""
+
+_PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
+"""Source: PEP 751, "File name"."""
+_SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+"""Source: PEP 723, "Reference implementation"."""
+_OTHERS = {
+    "Pipfile": "pipenv requirements > requirements.txt",
+    "Pipfile.lock": "pipenv requirements > requirements.txt",
+    "poetry.lock": "poetry export -o requirements.txt",
+    "pdm.lock": "pdm export -o requirements.txt",
+    "setup.py": "uv pip compile setup.py -o requirements.txt",
+    "setup.cfg": "uv pip compile setup.cfg -o requirements.txt",
+    "environment.yml": "pip freeze > requirements.txt",
+    "environment.yaml": "pip freeze > requirements.txt",
+}
+"""Files that other tools know, and how each makes one that Clary knows."""
+_OPTION_PLACES = {
+    ("-r", "--requirement"): 'Name the file itself: requirements = "requirements.txt".',
+    ("-c", "--constraint"): "Put it into a requirements file, and name that file.",
+    ("-e", "--editable"): "Write the path alone, such as ./libs/mine; images hold no editable packages.",
+    (
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "-f",
+        "--find-links",
+        "--no-index",
+        "--trusted-host",
+    ): "Name indexes to uv: [[tool.uv.index]] in pyproject.toml, or UV_DEFAULT_INDEX, UV_INDEX, UV_FIND_LINKS.",
+    ("--pre",): "Allow pre-releases in the requirement (such as ==2.0rc1), or set UV_PRERELEASE=allow.",
+    ("--hash", "--require-hashes"): "Digests stand in a requirements file, or in a uv.lock or pylock.toml.",
+}
+
+
+class Kind(StrEnum):
+    """The forms in which requirements are written."""
+
+    LIST = "list"
+    REQUIREMENTS = "requirements.txt"
+    PYPROJECT = "pyproject.toml"
+    UV_LOCK = "uv.lock"
+    PYLOCK = "pylock.toml"
+    SCRIPT = "script"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What says which packages are needed."""
+
+    kind: Kind
+    project: Path
+    """The folder whose code travels: its own package is not installed."""
+    file: Path | None = None
+    """None for a list."""
+    listed: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths in it are meant from, and where uv looks for its settings."""
+        if self.kind in (Kind.LIST, Kind.REQUIREMENTS) or self.file is None:
+            return self.project
+        return self.file.parent
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return "the list of requirements"
+        inside = self.file.is_relative_to(self.project)
+        return self.file.relative_to(self.project).as_posix() if inside else self.file.name
+
+    def mentions_own(self) -> bool:
+        """Tell whether Clary itself is asked for."""
+        if self.kind is Kind.LIST:
+            return OWN in {required_name(one) for one in self.listed}
+        assert self.file is not None
+        if self.kind is Kind.REQUIREMENTS:
+            return OWN in requirement_files.read(self.file).names
+        if self.kind in (Kind.UV_LOCK, Kind.PYLOCK):
+            return f'name = "{OWN}"' in self.file.read_text(encoding="utf-8")
+        table = script_header(self.file) if self.kind is Kind.SCRIPT else toml(self.file)
+        return OWN in {required_name(one) for one in _asked(table, self)}
+
+
+def find(project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Source | None:
+    """Return what a plain project requires without being told where; None when it requires nothing.
+
+    The order is ``uv.lock`` (with its ``pyproject.toml``; a workspace's too), ``pylock.toml``, ``requirements.txt``,
+    ``pyproject.toml``. Raises ConfigError ``image.unknown_extra``, ``image.unknown_group``, ``image.bad_toml``.
+    """
+    locked = _uv_lock(project)
+    for file in (locked, project / "pylock.toml", project / "requirements.txt"):
+        if file is not None and file.is_file():
+            return _of_file(file, project, tuple(extras), tuple(groups))
+    pyproject = project / "pyproject.toml"
+    if not pyproject.is_file() or not (extras or groups or _requires(toml(pyproject))):
+        return None
+    return _of_file(pyproject, project, tuple(extras), tuple(groups))
+
+
+def read(
+    said: str | Sequence[str] | None, project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()
+) -> Source | None:
+    """Return what was said of the requirements: a list, or a file below ``project``; None for none.
+
+    ``said`` None finds them (``find``). Raises ConfigError ``image.requirements_not_found``,
+    ``image.unknown_requirements``, ``image.bad_requirement``, ``image.pip_option``, ``image.extras_unusable``, and what
+    ``find`` raises.
+    """
+    if said is None:
+        return find(project, extras=extras, groups=groups)
+    if isinstance(said, str):
+        return _of_file(_existing(said, project), project, tuple(extras), tuple(groups))
+    if extras or groups:
+        raise _unusable("a list of requirements")
+    for one in said:
+        _check(one)
+    return Source(Kind.LIST, project, listed=tuple(one.strip() for one in said)) if said else None
+
+
+def toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError ``image.bad_toml``."""
+    import tomllib
+
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            "image.bad_toml", f"{file.name} cannot be read: {error}.", next_step=f"Mend {file}.", field=FIELD
+        ) from None
+
+
+def script_header(file: Path) -> dict[str, Any]:
+    """Return the header of a script as a table (PEP 723); empty without one. Raises ConfigError ``image.bad_toml``."""
+    import tomllib
+
+    found = [one for one in _SCRIPT.finditer(file.read_text(encoding="utf-8")) if one["type"] == "script"]
+    if not found:
+        return {}
+    content = "".join(
+        line.removeprefix("#").removeprefix(" ") for line in found[0]["content"].splitlines(keepends=True)
+    )
+    try:
+        return tomllib.loads(content)
+    except ValueError as error:
+        raise ConfigError(
+            "image.bad_toml",
+            f"The header of {file.name} cannot be read: {error}.",
+            next_step="Its form is that of PEP 723: # /// script, lines of TOML behind #, # ///.",
+            field=FIELD,
+        ) from None
+
+
+def _of_file(file: Path, project: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> Source:
+    source = Source(_kind(file), project, file, extras=extras, groups=groups)
+    if source.kind in (Kind.PYPROJECT, Kind.UV_LOCK):
+        _check_choices(source)
+    elif source.kind is not Kind.PYLOCK and (extras or groups):
+        raise _unusable(str(source))
+    return source
+
+
+def _kind(file: Path) -> Kind:
+    if file.name in (Kind.UV_LOCK, Kind.PYPROJECT):
+        return Kind(file.name)
+    if _PYLOCK.fullmatch(file.name):
+        return Kind.PYLOCK
+    if file.suffix in (".txt", ".in"):
+        return Kind.REQUIREMENTS
+    if file.suffix == ".py" and script_header(file):
+        return Kind.SCRIPT
+    way = _OTHERS.get(file.name)
+    raise ConfigError(
+        "image.unknown_requirements",
+        f"Requirements cannot be read from {file.name}.",
+        next_step=f"Make a file that is known, for example by `{way}`."
+        if way
+        else "Name a requirements.txt, a pyproject.toml, a uv.lock, a pylock.toml or a script with a PEP 723 header.",
+        field=FIELD,
+    )
+
+
+def _uv_lock(project: Path) -> Path | None:
+    """Return the project's lock: its own, or that of the workspace it is a member of."""
+    if not (project / "pyproject.toml").is_file():
+        return None
+    for folder in (project, *project.parents):
+        lock, pyproject = folder / "uv.lock", folder / "pyproject.toml"
+        if lock.is_file() and pyproject.is_file() and (folder == project or _has_member(folder, pyproject, project)):
+            return lock
+    return None
+
+
+def _has_member(root: Path, pyproject: Path, project: Path) -> bool:
+    workspace = _table(_table(_table(toml(pyproject), "tool"), "uv"), "workspace")
+    place = project.relative_to(root)
+    left_out = any(place.match(pattern) for pattern in workspace.get("exclude", ()))
+    return not left_out and any(place.match(pattern) for pattern in workspace.get("members", ()))
+
+
+def _existing(said: str, project: Path) -> Path:
+    file = (project / said).absolute()
+    if file.is_file():
+        return file
+    if file.is_dir() or re.search(r"[=<>\[~!;]", said):
+        next_step = f'A file is meant here. Requirements themselves go into a list: ["{said}"].'
+    else:
+        near = nearest(file.name, _names(file.parent))
+        next_step = f"Did you mean {near!r}?" if near else f'Check the path, or write a list: ["{said}"].'
+    raise ConfigError(
+        "image.requirements_not_found",
+        f"There is no requirements file {said!r} in {project.name or project}.",
+        next_step=next_step,
+        field=FIELD,
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _check(one: str) -> None:
+    """Refuse what is no requirement; uv judges the rest."""
+    text = one.strip()
+    if text.startswith("-"):
+        raise _option(text)
+    name = required_name(text)
+    if name is None:
+        if re.match(r"\.{0,2}/|~/|git\+|https?:|file:", text):
+            return
+    else:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+        else:
+            return
+    raise ConfigError(
+        "image.bad_requirement",
+        f"{scrubbed(one)!r} is not a requirement{'' if name is None else f': {scrubbed(reason)}'}.",
+        next_step="Write a name with a version, such as numpy>=2.1, a path such as ./libs/mine, or a git+https URL.",
+        field=FIELD,
+    )
+
+
+def scrubbed(text: str) -> str:
+    """Return a text without the names and passwords that stand in its URLs."""
+    return re.sub(r"://[^/@\s\"']*@", "://", text)
+
+
+def _option(text: str) -> ConfigError:
+    option = re.split(r"[\s=]", text, maxsplit=1)[0]
+    places = (place for options, place in _OPTION_PLACES.items() if option in options)
+    return ConfigError(
+        "image.pip_option",
+        f"A list of requirements takes no options of pip: {option}.",
+        next_step=next(
+            places, 'Put it into a requirements file, and name that file: requirements = "requirements.txt".'
+        ),
+        field=FIELD,
+    )
+
+
+def _unusable(where: str) -> ConfigError:
+    return ConfigError(
+        "image.extras_unusable",
+        f"Extras and groups are a project's; {where} has none.",
+        next_step='Take extras and groups out, or name requirements = "pyproject.toml".',
+        field="image.extras",
+    )
+
+
+def _check_choices(source: Source) -> None:
+    """Refuse extras and groups that the project does not have."""
+    project_file = source.project / "pyproject.toml"
+    table = toml(project_file if project_file.is_file() else source.folder / "pyproject.toml")
+    known_extras = _table(_table(table, "project"), "optional-dependencies")
+    if "optional-dependencies" not in _table(table, "project").get("dynamic", ()):
+        _check_known("extra", source.extras, known_extras)
+    _check_known("group", source.groups, _table(table, "dependency-groups"))
+
+
+def _check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    names = {normalized(name): name for name in known}
+    for one in asked:
+        if normalized(one) not in names:
+            near = nearest(one, names)
+            offered = ", ".join(sorted(names.values()))
+            raise ConfigError(
+                f"image.unknown_{what}",
+                f"The project has no {what} {one!r}.",
+                next_step=f"Did you mean {near!r}?" if near else f"It has: {offered or 'none'}.",
+                field=f"image.{what}s",
+            )
+
+
+def _requires(table: Mapping[str, Any]) -> bool:
+    project = _table(table, "project")
+    return bool(project.get("dependencies")) or "dependencies" in project.get("dynamic", ())
+
+
+def _asked(table: Mapping[str, Any], source: Source) -> list[str]:
+    """Return the requirements in a project's table or a script's header, extras and groups included."""
+    project = _table(table, "project")
+    found = [*table.get("dependencies", ()), *project.get("dependencies", ())]
+    for extra in source.extras:
+        found += _table(project, "optional-dependencies").get(extra, ())
+    for group in source.groups:
+        found += (one for one in _table(table, "dependency-groups").get(group, ()) if isinstance(one, str))
+    return found
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = table.get(name)
+    return value if isinstance(value, dict) else {}
