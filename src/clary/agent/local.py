@@ -17,7 +17,7 @@ from clary.agent.locks import RunLock
 from clary.agent.present import call_view, run_view
 from clary.agent.specs import local_spec, store_spec
 from clary.artifacts import encode, only_names
-from clary.engine.attempt import EXIT_TRY_AGAIN, Outcome, run_attempt
+from clary.engine.attempt import Outcome, run_attempt
 from clary.errors import ConflictError, StopRequested
 from clary.ids import new_id
 from clary.journal import records
@@ -294,8 +294,8 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
     if outcome.left_over and observer is not None:
         shown = ", ".join(outcome.left_over[:_SHOWN]) + (" …" if len(outcome.left_over) > _SHOWN else "")
         observer.note(f"{len(outcome.left_over)} recorded calls were not made again: {shown}")
-    if outcome.exit_code == EXIT_TRY_AGAIN and outcome.error is not None:
-        raise outcome.error
+    if outcome.status == "failed" and outcome.failure is None and outcome.error is not None:
+        raise outcome.error  # the record could not be written, so it does not tell
     return run_view(_closed(log, state, attempt, outcome), place.store)
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clary.agent import service
-from clary.errors import ConflictError, NotFoundError, RunStoppedError, SerializationError, UsageError
+from clary.errors import ConflictError, JournalError, NotFoundError, RunStoppedError, SerializationError, UsageError
+from clary.journal import sqlite
 from integration.agent.conftest import Recorder
 
 if TYPE_CHECKING:
@@ -237,6 +238,28 @@ def test_of_two_resumes_at_once_one_runs(local: Stack, tmp_path: Path) -> None:
 
     assert sorted(codes) in (["completed", "run.is_completed"], ["completed", "run.is_live"])
     assert len(service.get_run(local, run.id).attempts) == 2
+
+
+@pytest.mark.usefixtures("project")
+def test_a_record_that_finds_no_room_is_told_and_the_run_goes_on_later(
+    local: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite._connect
+
+    def small(path: Path, *, full_sync: bool) -> Any:
+        connection = connect(path, full_sync=full_sync)
+        connection.execute("PRAGMA max_page_count = 8")
+        return connection
+
+    with monkeypatch.context() as full:
+        full.setattr(sqlite, "_connect", small)
+        with pytest.raises(JournalError, match="disk is full") as told:
+            service.start(service.load_target("flows.py:squares"), {"count": 500}, local)
+    assert told.value.code == "journal.unwritable"
+    run = _only_run(local)
+    assert run.status == "interrupted"
+    assert 0 < len(run.calls) < 500
+    assert service.resume(local, run.id).status == "completed"
 
 
 def test_an_unknown_run_is_told(local: Stack) -> None:
