@@ -86,6 +86,11 @@ def select(root: Path, *, limit: int = SIZE_LIMIT) -> Selection:
     return Selection(root, tuple(files), tuple(sorted(rules.withheld)))
 
 
+def is_private(path: str, *, folder: bool) -> bool:
+    """Tell whether a path (relative, with ``/``) holds secrets, by its name."""
+    return bool(_PRIVATE.verdict(path, folder=folder))
+
+
 class _Rules:
     """What is left out, whoever lists the files."""
 
@@ -104,7 +109,7 @@ class _Rules:
         said = self._own.verdict(path, folder=folder)
         if said is not None:
             return said
-        if _PRIVATE.verdict(path, folder=folder):
+        if is_private(path, folder=folder):
             self.withheld.add(path)
             return True
         return bool(_CLUTTER.verdict(path, folder=folder))

@@ -111,8 +111,8 @@ class Order:
     """What was said, checked."""
     project: Path
     """The folder that relative paths are meant from."""
-    base: Reference
-    """With the digest that the tag had."""
+    base: Reference | None
+    """With the digest that the tag had; None for a Dockerfile of one's own, which names it."""
     target: Reference
     """Where the image goes: registry, repository and the tag that follows from the content."""
     python: Python | None
@@ -130,6 +130,10 @@ class Order:
     """Further tags."""
     created: int = 0
     """The time that the image shows, seconds since the epoch (SOURCE_DATE_EPOCH)."""
+    base_user: str = ""
+    """Who runs the base; empty for root. Builders that install as root give it back."""
+    system_packages: bool = False
+    """Whether the environment sees the packages of the base's interpreter, as on bases that bring PyTorch."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""A program that builds: its words told as they come, its end awaited, and never left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from clary.secrets.redaction import mask
+
+if TYPE_CHECKING:
+    from clary.images.building import Progress
+
+_KEPT = 200
+"""Lines of a program's output that are kept."""
+_SHOWN = 15
+"""Lines of it that an error shows at most."""
+_GRACE = 10
+"""Seconds between asking a program to end and ending it."""
+_STAMP = re.compile(r"^#\d+ (\d+\.\d+ )?")
+"""What BuildKit puts before a line: the step's number, and its seconds."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Ended(NamedTuple):
+    """What became of a program."""
+
+    code: int
+    lines: list[str]
+    """The last ones that it said, masked."""
+
+
+def run(
+    command: Sequence[str], environment: Mapping[str, str], progress: Progress, *, stdin: Path | None = None
+) -> Ended:
+    """Run a program to its end and tell each line that it says to ``progress``.
+
+    Whatever is raised here, Ctrl-C too, the program is ended first.
+    """
+    with (stdin or Path("/dev/null")).open("rb") as given:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to hand on, once
+        )
+        assert process.stdout is not None
+        try:
+            lines = _listened(process.stdout, progress)
+            return Ended(process.wait(), lines)
+        finally:
+            process.stdout.close()
+            _end(process)
+
+
+def useful(lines: Sequence[str]) -> str:
+    """Return the lines at the end that say what went wrong."""
+    said = [_STAMP.sub("", line) for line in lines]
+    return "\n".join(said[-_SHOWN:])
+
+
+def _listened(stream: IO[bytes], progress: Progress) -> list[str]:
+    kept: deque[str] = deque(maxlen=_KEPT)
+    for raw in stream:
+        text = mask(_COLOURS.sub("", raw.decode("utf-8", "replace"))).rstrip()
+        if text:
+            kept.append(text)
+            progress.stage(text)
+    return list(kept)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
