@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from clary.images.building import Wheel
 
@@ -113,11 +114,14 @@ def _quoted(name: str) -> str:
 class _Pipe:
     """A file that cannot go back."""
 
-    def __init__(self, file: object) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def write(self, data: bytes) -> int:
-        return self._file.write(data)  # type: ignore[attr-defined,no-any-return]  # any writable file
+    def write(self, data: bytes, /) -> int:
+        return self._file.write(data)
 
     def flush(self) -> None:
-        self._file.flush()  # type: ignore[attr-defined]  # any writable file
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

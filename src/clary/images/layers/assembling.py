@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from clary.images.building import Layer
 from clary.images.layers.gzipping import GzipWriter
 from clary.images.layers.tarring import END, file_header, folder_header, link_header, padding
+from clary.images.wheels.names import folders_of
 
 _BUFFER = 1 << 20
 _FOLDER_MODES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
@@ -53,8 +54,10 @@ def write_layer(parts: Iterable[Part], out: Path, name: str) -> Layer:
 
 
 def _write_all(parts: Iterable[Part], packed: GzipWriter) -> None:
-    listed = list(parts)
-    for part in sorted((*listed, *_folders(listed)), key=itemgetter(0)):  # UTF-8 has the order of its characters
+    listed = {part.path: part for part in parts}
+    missing = folders_of(listed) - listed.keys()
+    folders = [Part(path, mode=_FOLDER_MODES.get(path, 0o755)) for path in missing]
+    for part in sorted((*listed.values(), *folders), key=itemgetter(0)):  # UTF-8 has the order of its characters
         if part.write is not None:
             packed.write(file_header(part.path, part.size, part.mode))
             part.write(packed)
@@ -64,15 +67,3 @@ def _write_all(parts: Iterable[Part], packed: GzipWriter) -> None:
         else:
             packed.write(folder_header(part.path, part.mode))
     packed.write(END)
-
-
-def _folders(parts: Sequence[Part]) -> list[Part]:
-    """Return the folders that the parts lie in, each once."""
-    named = {part.path for part in parts}
-    found: set[str] = set()
-    for part in parts:
-        folder = part.path.rpartition("/")[0]
-        while folder and folder not in found and folder not in named:
-            found.add(folder)
-            folder = folder.rpartition("/")[0]
-    return [Part(folder, mode=_FOLDER_MODES.get(folder, 0o755)) for folder in found]

@@ -263,7 +263,7 @@ def _read(path: Path) -> Made | None:
 def _written(made: Made) -> str:
     layer = made.layer
     said = {"digest": layer.digest, "diff_id": layer.diff_id, "size": layer.size, "name": layer.name}
-    return json.dumps({**said, "files": dict(made.brought)}, sort_keys=True)
+    return json.dumps({**said, "brought": {package: dict(files) for package, files in made.brought.items()}})
 
 
 def _hex(digest: str) -> str:

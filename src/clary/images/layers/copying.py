@@ -6,13 +6,13 @@ import os
 import posixpath
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from clary.errors import ConfigError
 from clary.images.layers.assembling import Part
-from clary.images.wheels.names import check_name
+from clary.images.wheels.names import check_name, folders_of
 from clary.images.wheels.problems import Problem
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def parts_of(files: Sequence[Source]) -> list[Part]:
     """Return the parts of a layer of these files; raises as ``making.files_layer`` does."""
     places = [(_place(path), source, mode) for path, source, mode in files]
     _check_apart([place for place, _, _ in places])
-    folders = _folders((place, source) for place, source, _ in places if isinstance(source, Path))
-    return [_part(place, source, mode, folders) for place, source, mode in places]
+    tree = _Tree((place, source) for place, source, _ in places if isinstance(source, Path))
+    return [_part(place, source, mode, tree) for place, source, mode in places]
 
 
 def _place(path: str) -> str:
@@ -71,32 +71,51 @@ def _check_apart(places: Sequence[str]) -> None:
         if place in known:
             raise _clash(place, "two files go there")
         known.add(place)
-    for place in places:
-        above = posixpath.dirname(place)
-        while above:
-            if above in known:
-                raise _clash(above, f"it is a file, and the folder of /{place}")
-            above = posixpath.dirname(above)
+    for place in sorted(known & folders_of(known)):
+        raise _clash(place, "it is a file, and another one needs it as a folder")
 
 
-def _folders(files: Iterable[tuple[str, Path]]) -> dict[str, str]:
-    """Return where files, and folders that are copied as they are, go in the image: by their absolute paths here."""
-    places: dict[str, str] = {}
-    for place, source in files:
-        here = os.path.abspath(source)  # noqa: PTH100 - a link is meant itself
-        while places.setdefault(here, place) == place and posixpath.basename(place) == posixpath.basename(here) != "":
-            here, place = posixpath.dirname(here), posixpath.dirname(place)
-    return places
+class _Tree:
+    """Where files, and folders that are copied as they are, go in the image."""
+
+    def __init__(self, files: Iterable[tuple[str, Path]]) -> None:
+        self._places: dict[str, str] = {}
+        for place, source in files:
+            here = os.path.abspath(source)  # noqa: PTH100 - a link is meant itself
+            while self._places.setdefault(here, place) == place and _last(place) == _last(here) != "":
+                here, place = posixpath.dirname(here), posixpath.dirname(place)
+
+    def target(self, place: str, link: Path) -> str:
+        """Return where a link leads, relative to its own place in the image."""
+        here = os.path.abspath(link)  # noqa: PTH100 - a link is meant itself
+        lexical = posixpath.normpath(posixpath.join(posixpath.dirname(here), link.readlink()))
+        there = _mapped(lexical, self._places)
+        if there is None or _mapped(os.path.realpath(link), self._real) is None:
+            raise ConfigError(
+                "image.link_outside",
+                f"{link} is a symbolic link to {lexical}, which is not copied to the image with it.",
+                next_step="Put a copy in its place, or leave the link out.",
+                field=_FIELD,
+            )
+        return posixpath.relpath(there, posixpath.dirname(place))
+
+    @cached_property
+    def _real(self) -> dict[str, str]:
+        """The same by the paths that lead through no link; what is itself a link stays one."""
+        return {
+            posixpath.join(os.path.realpath(posixpath.dirname(path)), _last(path)): place
+            for path, place in self._places.items()
+        }
 
 
-def _part(place: str, source: Path | bytes, mode: int, folders: Mapping[str, str]) -> Part:
+def _part(place: str, source: Path | bytes, mode: int, tree: _Tree) -> Part:
     right = 0o755 if mode & 0o111 else 0o644
     if isinstance(source, bytes):
         return Part(place, len(source), right, partial(_write_bytes, source))
     try:
         found = source.lstat()
         if stat.S_ISLNK(found.st_mode):
-            return Part(place, target=_target(place, source, folders))
+            return Part(place, target=tree.target(place, source))
         if not stat.S_ISREG(found.st_mode) or not os.access(source, os.R_OK):
             raise _unreadable(source, "it is no file that can be read")
     except OSError as error:
@@ -104,38 +123,19 @@ def _part(place: str, source: Path | bytes, mode: int, folders: Mapping[str, str
     return Part(place, found.st_size, right, partial(_write_file, source, found.st_size))
 
 
-def _target(place: str, link: Path, folders: Mapping[str, str]) -> str:
-    """Return where a link leads, relative to its own place in the image."""
-    here = os.path.abspath(link)  # noqa: PTH100 - a link is meant itself
-    lexical = os.path.normpath(os.path.join(posixpath.dirname(here), os.readlink(link)))  # noqa: PTH115
-    there = _mapped(lexical, folders)
-    if there is None or _mapped(os.path.realpath(link), _real(folders)) is None:
-        raise ConfigError(
-            "image.link_outside",
-            f"{link} is a symbolic link to {lexical}, which is not copied to the image with it.",
-            next_step="Put a copy in its place, or leave the link out.",
-            field=_FIELD,
-        )
-    return posixpath.relpath(there, posixpath.dirname(place))
-
-
-def _mapped(path: str, folders: Mapping[str, str]) -> str | None:
+def _mapped(path: str, places: Mapping[str, str]) -> str | None:
     """Return where a path is in the image, if it or a folder above it is copied."""
     rest = ""
-    while path not in folders:
+    while path not in places:
         path, _, last = path.rpartition("/")
         if not path:
             return None
         rest = posixpath.join(last, rest) if rest else last
-    return posixpath.join(folders[path], rest) if rest else folders[path]
+    return posixpath.join(places[path], rest) if rest else places[path]
 
 
-def _real(folders: Mapping[str, str]) -> dict[str, str]:
-    """Return the same by the paths that lead through no link; what is itself a link stays one."""
-    return {
-        f"{os.path.realpath(posixpath.dirname(path))}/{posixpath.basename(path)}": place
-        for path, place in folders.items()
-    }
+def _last(path: str) -> str:
+    return posixpath.basename(path)
 
 
 def _write_bytes(content: bytes, packed: GzipWriter) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from clary.images.wheels.names import check_name
+from clary.images.wheels.names import check_name, folders_of
 from clary.images.wheels.problems import Problem
 
 STORED, DEFLATED = 0, 8
@@ -229,14 +229,9 @@ def _locate(file: int, one: _Listed, directory: int) -> tuple[Entry, int]:
 
 def _check_names(entries: tuple[Entry, ...]) -> None:
     names: set[str] = set()
-    folders: set[str] = set()
     for entry in entries:
         if entry.name in names:
             raise Problem("it is there twice", entry.name)
         names.add(entry.name)
-        folder = entry.name.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    for name in sorted(names & folders):
+    for name in sorted(names & folders_of(names)):
         raise Problem("it is both a file and a folder", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from clary.images.wheels.problems import Problem
 
@@ -12,6 +13,17 @@ _LONGEST = 2048
 """Bytes of a path: half of Linux's PATH_MAX, since the environment's own path comes before it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """Return every folder that lies above one of these relative paths."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def check_name(name: str) -> None:

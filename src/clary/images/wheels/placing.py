@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clary.errors import ConfigError
 from clary.images.wheels.metadata import encoded, scripts_folder
+from clary.images.wheels.names import folders_of
 from clary.images.wheels.problems import Problem
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def place(
             raise Problem("another of its files goes to the same place", one.path)
     record = _made(f"{venv.site_packages}/{metadata.info}/RECORD", _record(placed.values(), metadata, venv))
     placed[record.path] = record
+    for path in sorted(placed.keys() & folders_of(placed)):
+        raise Problem("another of its files needs a folder in the same place", path)
     return tuple(placed[path] for path in sorted(placed))
 
 
@@ -74,10 +77,7 @@ def check_together(brought: Sequence[tuple[str, Mapping[str, str]]]) -> None:
             owner, known = owners.setdefault(path, (title, digest))
             if known != digest:
                 raise _clash(path, owner, title)
-            folder = path.rpartition("/")[0]
-            while folder and folder not in folders:
-                folders[folder] = title
-                folder = folder.rpartition("/")[0]
+        folders.update((folder, title) for folder in folders_of(files) if folder not in folders)
     for path in sorted(owners.keys() & folders.keys()):
         raise _clash(path, owners[path][0], folders[path])
 
