@@ -415,9 +415,14 @@ class Execution:
             "inputs": call.inputs,
             "source": call.callee.source,
             part: content,
-            "started": started,
+            "started": self._began(call, started),
             "ended": time.time(),
         }
+
+    def _began(self, call: Call, taken: float) -> float:
+        """Return when a call began (epoch seconds): one in a job of its own long before its result was ``taken``."""
+        jobs = self.journal.state.call_jobs.get(call.path) if self.is_elsewhere(call) else None
+        return float(jobs[-1]["at"]) if jobs else taken
 
     def write(self, *ready: Record) -> None:
         """Make records durable; a failure to do so ends the attempt."""

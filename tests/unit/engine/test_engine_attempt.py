@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clary import checkpoint, flow
+from clary.artifacts import encode
 from clary.engine import attempt as attempts
 from clary.engine.attempt import Outcome, run_attempt
 from clary.errors import (
@@ -43,9 +44,10 @@ from durable import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from clary.engine.execution import Call, Execution
     from clary.flows import Flow
     from clary.journal.log import Log
     from clary.journal.records import Entry, Record
@@ -458,3 +460,49 @@ def test_a_stop_that_comes_in_a_callback_of_the_loop_ends_the_attempt(tmp_path: 
     log, store = open_log("sqlite", tmp_path)
     begin(log, store)
     assert attempt(log, store, body).status == "interrupted"
+
+
+class InJobs:
+    """Runs every call in a thread that stands for a job of its own."""
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self.over: dict[str, threading.Event] = {}
+
+    def takes(self, call: Call) -> bool:
+        return True
+
+    def begin(self, call: Call, at: float, needed: Callable[[], bool], ready: Callable[[], object]) -> None:
+        assert needed()
+        self.execution.write(records.call_job(call.path, 1, "job", inputs=call.inputs, source=call.callee.source))
+        over = self.over[call.path] = threading.Event()
+
+        def end() -> None:
+            over.set()
+            ready()
+
+        threading.Timer(0.3, end).start()
+
+    def run(self, call: Call) -> records.Record:
+        assert self.over[call.path].wait(30)
+        return encode(call.arguments[0], self.execution.store)
+
+
+def test_a_call_in_a_job_of_its_own_has_run_since_its_job_was_claimed(tmp_path: Path) -> None:
+    @checkpoint
+    def same(value: int) -> int:
+        return value
+
+    @flow
+    def body() -> list[int]:
+        return same.map([1, 2, 3]).results()
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+
+    def extend(execution: Execution) -> None:
+        execution.elsewhere = InJobs(execution)
+
+    assert attempt(log, store, body, extend=extend).value == [1, 2, 3]
+    took = [record["ended"] - record["started"] for record in written(log, records.CALL)]
+    assert min(took) > 0.25
