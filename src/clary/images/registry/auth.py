@@ -84,6 +84,11 @@ class SignIn:
         self._tokens: dict[frozenset[str], _Token] = {}
         self._lock = threading.RLock()
 
+    def login(self) -> Login | None:
+        """Return who signs in now."""
+        with self._lock:
+            return self._logins.current()
+
     def header(self, scopes: Sequence[str]) -> str | None:
         """Return what to send with a request that needs ``scopes``; None before the registry has asked."""
         with self._lock:
@@ -95,7 +100,7 @@ class SignIn:
             return _basic(self._logins.current()) if self._basic else None
 
     def renewed(self, challenges: Sequence[Challenge], scopes: Sequence[str], refused: str | None) -> str | None:
-        """Return another header, after an answer 401 to ``refused``; None where there is no other to try."""
+        """Return what to send once more, after an answer 401 to ``refused``; None where there is nothing to try."""
         with self._lock:
             known = self._kept(scopes)
             if known is not None and known != refused:
@@ -107,8 +112,7 @@ class SignIn:
             if "basic" not in offered:
                 return None
             self._realm, self._basic = None, True
-            header = _basic(login)
-            return None if header == refused else header
+            return _basic(login)  # also the same once more: registries refuse a good one now and then
 
     def _kept(self, scopes: Sequence[str]) -> str | None:
         if self._realm is not None:

@@ -96,7 +96,7 @@ def reading(http: Http, repository: str, digest: str, size: int, *, start: int =
     """Give a blob's bytes from ``start`` on, in chunks of at most 128 KiB.
 
     After a reply that breaks off, the rest is asked for. Of what is read from its beginning the digest is verified
-    when the last chunk has been taken: then AwsError ``registry.wrong_digest``. Raises NotFoundError
+    before the last chunk is given: else AwsError ``registry.wrong_digest``. Raises NotFoundError
     ``registry.not_found``.
     """
     chunks = _chunks(http, repository, digest, size, start)
@@ -136,6 +136,8 @@ def _chunks(http: Http, repository: str, digest: str, size: int, start: int) -> 
                     if position > size:
                         raise refusals.wrong_digest(http.host, subject, f"it is larger than {size} bytes")
                     seen.update(chunk)
+                    if position == size and start == 0 and f"sha256:{seen.hexdigest()}" != digest:
+                        raise refusals.wrong_digest(http.host, subject, "its bytes are others")
                     yield chunk
             break
         except ClaryError as error:
@@ -146,8 +148,8 @@ def _chunks(http: Http, repository: str, digest: str, size: int, start: int) -> 
             if position > began:
                 tries.progressed()
             tries.met(error)
-    if position != size or (start == 0 and f"sha256:{seen.hexdigest()}" != digest):
-        raise refusals.wrong_digest(http.host, subject, f"{position} of {size} bytes came, and are others")
+    if position != size:
+        raise refusals.wrong_digest(http.host, subject, f"it has {position} bytes, not {size}")
 
 
 def _from(reply: Reply, position: int) -> Iterator[bytes]:

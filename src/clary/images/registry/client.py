@@ -50,6 +50,11 @@ class Registry:
         """Close the connections that are idle; a later request opens new ones."""
         self.http.close()
 
+    def make(self, repository: str) -> None:
+        """Make a repository where the registry does not do so by itself; nothing happens where it is there."""
+        if self._create is not None:
+            self._create(repository)
+
     def manifest(self, repository: str, pointer: str, *, platform: Platform = AMD64) -> Found | None:
         """Return the manifest that a tag or digest names; of a list, the one for ``platform``. None: there is none.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clary.errors import ClaryError
 from clary.images.registry import challenge, refusals
-from clary.images.registry.auth import Logins, Nobody, SignIn
+from clary.images.registry.auth import Login, Logins, Nobody, SignIn
 from clary.images.registry.retrying import Patience, Tries
 from clary.images.registry.wire import Reply, Wire, check_secure, located, same_origin
 
@@ -42,6 +42,10 @@ class Http:
     def close(self) -> None:
         """Close the connections that are idle; a later request opens new ones."""
         self._wire.close()
+
+    def login(self) -> Login | None:
+        """Return who signs in now; None: nobody."""
+        return self._sign_in.login()
 
     def url(self, path: str) -> str:
         """Return the URL of a path of the protocol, ``app/manifests/latest``."""

@@ -261,7 +261,7 @@ def _tag(refusal: Refusal) -> ClaryError | None:
     if refusal.code in ("TAG_INVALID", "ImageTagAlreadyExistsException") or "immutable" in words:
         return ConflictError(
             "registry.tag_immutable",
-            f"The tag of {refusal.subject} is taken by another image, and may not be moved{refusal.said}.",
+            f"At {refusal.host} the tag {refusal.subject} is another image's, and may not be moved{refusal.said}.",
             next_step="Choose another tag, or let the repository's tags be moved "
             "(`aws ecr put-image-tag-mutability --image-tag-mutability MUTABLE`).",
             field="image.tag",

@@ -20,7 +20,7 @@ from clary.errors import ClaryError, Retry
 from clary.images.building import Progress, Quiet
 from clary.images.registry import refusals
 from clary.images.registry.asking import COMMIT_TIMEOUT, Answer, Request
-from clary.images.registry.blobs import Blob, changed, scope, size_of
+from clary.images.registry.blobs import Blob, Source, changed, scope, size_of
 from clary.images.registry.retrying import Tries
 from clary.images.registry.wire import CHUNK
 
@@ -198,20 +198,23 @@ class Upload:
         )
 
     def _bytes(self, offset: int) -> Iterator[bytes]:
-        with closing(self._blob.open()) as source:
-            if offset:
-                source.seek(offset)
-            while offset < self._blob.size:
-                self._tries.check()
-                try:
-                    chunk = source.read(min(CHUNK, self._blob.size - offset))
-                except OSError as error:
-                    raise changed(self._blob, error.strerror or "it cannot be read") from error
-                if not chunk:
-                    raise changed(self._blob, f"it has {offset} bytes, not {self._blob.size}")
-                yield chunk
-                offset += len(chunk)
-                self._meter.at(offset)
+        try:
+            with closing(self._blob.open()) as source:
+                if offset:
+                    source.seek(offset)
+                yield from self._left(source, offset)
+        except OSError as error:  # else urllib3 would take it for the connection's
+            raise changed(self._blob, error.strerror or "it cannot be read") from error
+
+    def _left(self, source: Source, offset: int) -> Iterator[bytes]:
+        while offset < self._blob.size:
+            self._tries.check()
+            chunk = source.read(min(CHUNK, self._blob.size - offset))
+            if not chunk:
+                raise changed(self._blob, f"it has {offset} bytes, not {self._blob.size}")
+            yield chunk
+            offset += len(chunk)
+            self._meter.at(offset)
 
     def _closing(self, location: str) -> str:
         return f"{location}{'&' if '?' in location else '?'}digest={quote(self._blob.digest)}"

@@ -1,0 +1,130 @@
+"""Registries behind TLS: certificates that are known, and that are not."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clary.errors import AwsError
+from clary.images.registry.wire import located
+from registry_images import registry_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VARIABLES = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+class _Empty(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: handshakes are broken off here."""
+
+
+def _certificate(folder: Path) -> Path:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    plain = serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "both.pem").write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
+    (folder / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return folder / "both.pem"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("tls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(folder))
+    served = _Quiet(("127.0.0.1", 0), _Empty)
+    served.socket = context.wrap_socket(served.socket, server_side=True)
+    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"127.0.0.1:{served.server_address[1]}", folder / "certificate.pem"
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_certificate_that_is_named_is_trusted(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(server[1]))
+    registry = registry_at(f"https://{server[0]}")
+    assert registry.manifest("app", "v1") is None
+    registry.close()
+
+
+def test_a_certificate_that_nobody_knows_is_told_at_once(server: tuple[str, Path]) -> None:
+    registry = registry_at(f"https://{server[0]}")
+    with pytest.raises(AwsError) as caught:
+        registry.manifest("app", "v1")
+    assert caught.value.code == "registry.tls_failed"
+    assert "SSL_CERT_FILE" in caught.value.next_step
+    registry.close()
+
+
+def test_a_registry_without_tls_is_told_so() -> None:
+    plain = _Quiet(("127.0.0.1", 0), _Empty)
+    thread = threading.Thread(target=plain.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    registry = registry_at(f"https://127.0.0.1:{plain.server_address[1]}")
+    try:
+        with pytest.raises(AwsError) as caught:
+            registry.manifest("app", "v1")
+    finally:
+        plain.shutdown()
+        thread.join()
+        plain.server_close()
+        registry.close()
+    assert caught.value.code == "registry.tls_failed"
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "meant"),
+    [
+        ("https://r.example/v2/a/", "/v2/a/uploads/1?x=2", "https://r.example/v2/a/uploads/1?x=2"),
+        ("https://r.example/v2/a/uploads/", "1?x=2", "https://r.example/v2/a/uploads/1?x=2"),
+        ("https://r.example:8443/v2/", "http://r.example/v2/u", "https://r.example:8443/v2/u"),
+        ("https://r.example/v2/", "https://s3.example/u?sig=1", "https://s3.example/u?sig=1"),
+        ("https://r.example/v2/", "http://other.example/u", "http://other.example/u"),
+    ],
+)
+def test_a_registry_behind_a_proxy_may_think_that_it_is_called_by_http(base: str, location: str, meant: str) -> None:
+    assert located(base, location) == meant
