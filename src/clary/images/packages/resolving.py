@@ -19,7 +19,7 @@ from clary.images.packages.sources import OWN, Kind, Source
 if TYPE_CHECKING:
     from clary.images.building import Python
 
-_UNBUILT = re.compile(r"Wheels are required for `([^`]+)` because building from source is disabled")
+_UNBUILT = re.compile(r"(?:Wheels are required for|Building source distributions for) `([^`]+)`")
 _SDIST_ONLY = re.compile(r'(?m)^name = "([^"]+)"\n(?:version = .*\n)?(?:index = .*\n)?sdist = .*\n(?!wheels)')
 
 
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) 
     from uv import find_uv_bin
 
     settings = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
-    command = [find_uv_bin(), "--quiet", *arguments]
+    command = [find_uv_bin(), *arguments]
     return subprocess.run(
         command,
         cwd=folder,
@@ -84,7 +84,7 @@ def _compiled(
 
     def attempt(only_binary: Sequence[str]) -> subprocess.CompletedProcess[str]:
         restricted = [part for name in only_binary for part in ("--only-binary", name)]
-        return run(["pip", "compile", *restricted, *arguments], folder, environment)
+        return run(["pip", "compile", "--quiet", *restricted, *arguments], folder, environment)
 
     done = attempt([":all:"])
     unbuilt = set(_UNBUILT.findall(done.stderr))
@@ -106,7 +106,7 @@ def _exported(source: Source, python: Python, environment: Mapping[str, str]) ->
     options += [] if own == OWN else ["--prune", OWN]
     options += ["--package", str(own)] if source.folder != source.project and own else []
     options += _choices(source, "")
-    done = run(["export", "--format", "pylock.toml", "--no-header", *options], source.folder, environment)
+    done = run(["export", "--quiet", "--format", "pylock.toml", "--no-header", *options], source.folder, environment)
     if done.returncode:
         raise uv_failures.told(done.stderr, source, python)
     return done.stdout.encode()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -99,7 +98,8 @@ class Workshop:
         fetched = self.fetcher.all([Job(url, filename, raw.sha256, raw.size)], 1)[0]
         if raw.subdirectory is None:
             return fetched
-        shutil.unpack_archive(fetched, work / "source", filter="data")
+        filtered = {} if fetched.suffix == ".zip" else {"filter": "data"}
+        shutil.unpack_archive(fetched, work / "source", **filtered)  # type: ignore[arg-type]  # typeshed knows no words
         inside = list((work / "source").iterdir())
         return (inside[0] if len(inside) == 1 else work / "source") / raw.subdirectory
 
@@ -118,7 +118,7 @@ class Workshop:
         done = resolving.run(arguments, out.parent, environment)
         made = list(out.glob("*.whl"))
         if done.returncode or len(made) != 1:
-            raise _failed(raw, _last_line(done.stderr), done.stderr)
+            raise _failed(raw, uv_failures.last_words(done.stderr), done.stderr)
         if not _pure(made[0].name):
             raise needs_compiler(raw.name, made[0].name)
         return made[0]
@@ -177,7 +177,7 @@ def _cloned(raw: Raw, place: Path, environment: Mapping[str, str]) -> Path:
     steps = (("checkout", "--quiet", raw.commit), ("submodule", "--quiet", "update", "--init", "--recursive"))
     for done in (fetched, *(git(*step) for step in steps if fetched.returncode == 0)):
         if done.returncode:
-            raise _failed(raw, f"git: {_last_line(done.stderr)}", done.stderr)
+            raise _failed(raw, f"git: {uv_failures.last_words(done.stderr)}", done.stderr)
     return place
 
 
@@ -189,17 +189,4 @@ def _failed(raw: Raw, problem: str, output: str = "") -> ClaryError:
         return uv_failures.unreachable(
             uv_failures.host(text), "what the build needs could not be fetched", {"output": text[-8000:]}
         )
-    return ConfigError(
-        "image.build_failed",
-        f"{raw.name} comes as source, and no wheel could be built of it: {scrubbed(problem)}",
-        next_step=f"Ask for a version of {raw.name} that has a wheel, see what `uv build --wheel` says where it "
-        "lies, or use the builder docker or kaniko, which builds it in the image.",
-        field=FIELD,
-        details={"output": text[-8000:]} if text else None,
-    )
-
-
-def _last_line(text: str) -> str:
-    said = [line for line in text.splitlines() if re.search(r"\w", line) and not line.lstrip().startswith("hint:")]
-    lines = [line for line in said if re.search(r"\berror\b|fatal", line, re.IGNORECASE)] or said
-    return re.sub(r"^\W+", "", lines[-1])[:300].rstrip() if lines else "nothing was said"
+    return uv_failures.build_failed(raw.name, scrubbed(problem), {"output": text[-8000:]} if text else None)

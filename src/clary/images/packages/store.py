@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clary.errors import ConfigError
 from clary.images.packages import uv_failures
 
 if TYPE_CHECKING:
@@ -27,7 +29,17 @@ def wheel_store(cache: Path) -> Path:
 
 
 def place(store: Path, sha256: str, filename: str) -> Path:
-    """Return where a wheel lies, or would."""
+    """Return where a wheel lies, or would.
+
+    Locks and indexes are written by others: what would lie outside the store raises ConfigError ``image.bad_lock``.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256) or not re.fullmatch(r"\w[\w.+!-]*", filename):
+        raise ConfigError(
+            "image.bad_lock",
+            f"A lock or an index names a file that is none: {filename!r} with the sha256 {sha256!r}.",
+            next_step="Make the lock anew, and look at where this file comes from.",
+            field="image.requirements",
+        )
     return store / sha256 / filename
 
 

@@ -31,6 +31,7 @@ _UNREACHABLE = re.compile(
     r"error sending request|dns error|tcp connect error|[Tt]imed out|Connection refused|connection closed|"
     r"Could not connect|server error|50[0234] |429 |network connectivity is disabled|invalid peer certificate"
 )
+_UNBUILDABLE = re.compile(r"Failed to (?:download and )?(?:build|prepare)[^`\n]*`([^`\n]+)`")
 _URL = re.compile(r"https?://[^\s/)`]+")
 _LONGEST = 700
 
@@ -54,6 +55,9 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
         return _no_solution(text, source, details)
     if is_unreachable(text):
         return unreachable(host(text), _last_cause(text), details)
+    unbuildable = _UNBUILDABLE.search(text)
+    if unbuildable is not None:
+        return build_failed(unbuildable[1].partition(" @ ")[0], last_words(text), details)
     if "parse" in text or "Expected" in text or "Distribution not found" in text:
         return _bad_requirement(text, source, details)
     return ConfigError(
@@ -84,6 +88,18 @@ def unreachable(host: str, reason: str, details: dict[str, str] | None = None) -
         next_step="Check the network and HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE, then run it again. Another index is "
         f"named by {NAMES_INDEXES}.",
         retry=Retry.LATER,
+        field=FIELD,
+        details=details,
+    )
+
+
+def build_failed(package: str, problem: str, details: dict[str, str] | None = None) -> ClaryError:
+    """Return the error that no wheel, or no metadata, could be made of a package that comes as source."""
+    return ConfigError(
+        "image.build_failed",
+        f"{package} comes as source, and could not be built: {problem.rstrip('.')}.",
+        next_step="Ask for a version that has a wheel, see what `uv build --wheel` says where its source lies, or use "
+        "the builder docker or kaniko, which builds it in the image.",
         field=FIELD,
         details=details,
     )
@@ -162,6 +178,15 @@ def host(text: str) -> str:
     """Return the first host that a text names a URL of."""
     found = _URL.search(text)
     return found[0].partition("://")[2] if found else "an unknown host"
+
+
+def last_words(text: str) -> str:
+    """Return the last line that a build wrote before uv told that it had failed; else uv's last cause."""
+    text = text.partition("\nhint:")[0]
+    before, told_by_uv, after = text.partition("error: Failed to ")
+    said = after.partition("[stderr]")[2] or (before if told_by_uv else "") or _last_cause(text)
+    lines = [line.strip() for line in said.splitlines() if re.search(r"\w", line)]
+    return re.sub(r"^(?:error|fatal): ", "", lines[-1])[:300] if lines else "nothing was said"
 
 
 def is_unreachable(text: str) -> bool:

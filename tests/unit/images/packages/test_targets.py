@@ -10,7 +10,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import parse_wheel_filename
 
 from clary.errors import ConfigError
-from clary.images.building import Python
+from clary.images.building import Python, Wheel
 from clary.images.packages import pylocks, targets
 from clary.images.platforms import Platform
 
@@ -110,5 +110,5 @@ def test_the_wheel_with_the_best_tag_is_chosen_and_never_one_that_does_not_fit(n
         return
     (chosen,) = pylocks.choose(lock, python, "pylock.toml")
 
-    assert isinstance(chosen, pylocks.Wheel)
+    assert isinstance(chosen, Wheel)
     assert ranks[chosen.filename] == min(ranks.values())

@@ -55,6 +55,10 @@ error: Request failed after 3 retries in 9.2s
 error: Couldn't parse requirement in `requirements.txt` at position 0
   cause: Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `b`
 """,
+    "image.build_failed": """\
+error: Failed to download and build `dyn==1.0`
+  cause: `/tmp/x/src` does not appear to be a Python project
+""",
     "image.resolve_failed": "error: something that nobody has seen before\n",
 }
 _NEXT = {
@@ -66,6 +70,7 @@ _NEXT = {
     "image.index_unreachable": "HTTPS_PROXY",
     "image.disk_full": "UV_CACHE_DIR",
     "image.bad_requirement": "line",
+    "image.build_failed": "docker or kaniko",
     "image.resolve_failed": "details",
 }
 
