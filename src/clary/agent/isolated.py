@@ -17,11 +17,14 @@ from clary.agent import secrets
 from clary.errors import UsageError
 from clary.flows import Flow
 from clary.flows.checkpoint import Checkpoint
+from clary.runtime.dependencies import CHANNEL
 from clary.runtime.isolated.tasks import CALL_VARIABLE
+from clary.settings.options import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from clary.agent.images import Images
     from clary.agent.place import Place
     from clary.agent.targets import FlowTarget
     from clary.journal.records import Record
@@ -43,7 +46,12 @@ class Isolated:
 
 
 def planned(
-    place: Place, target: FlowTarget, layers: Sequence[tuple[str, Mapping[str, Any]]], flows: JobCode, limit: int
+    place: Place,
+    target: FlowTarget,
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+    flows: JobCode,
+    limit: int,
+    images: Images,
 ) -> Isolated:
     """Plan the jobs of the isolated checkpoints that the flow's module reaches.
 
@@ -53,6 +61,7 @@ def planned(
         layers: the settings of the flow's job, the weakest first.
         flows: what the flow's job runs.
         limit: seconds that the flow's job may run, within which the calls' jobs have to end.
+        images: of the submission.
 
     Raises ValidationError ``settings.invalid`` (paths ``checkpoints.NAME.resources.X``), UsageError
     ``checkpoint.name_taken``, and what ``secrets.taken_out`` raises.
@@ -64,7 +73,7 @@ def planned(
     warnings: list[str] = []
     referring: dict[str, str] = {}
     for name, checkpoint in sorted(found.items()):
-        entry, notes, at = _planned(place, checkpoint, layers, flows, limit)
+        entry, notes, at = _planned(place, checkpoint, layers, flows, limit, images)
         spec["checkpoints"][name] = entry
         warnings += notes
         referring |= entry["environment"]
@@ -138,6 +147,7 @@ def _planned(
     layers: Sequence[tuple[str, Mapping[str, Any]]],
     flows: JobCode,
     limit: int,
+    images: Images,
 ) -> tuple[Record, list[str], Record | None]:
     """Return what the spec says of one checkpoint, what to say aloud, and where its secrets are."""
     from clary.sagemaker import requests, settings, settings_requests
@@ -149,7 +159,8 @@ def _planned(
     resolved = settings.resolve([*layers, ("isolated checkpoints", _OF_ONE_HOST), own], at=at, use=settings.Use.FLOW)
     wanted, referring, secrets_at = secrets.taken_out(place, resolved.settings)
     code = replace(
-        flows, image=isolation.image or flows.image, environment={**flows.environment, CALL_VARIABLE: "0" * 16 + "/1"}
+        _with_image(flows, checkpoint, wanted.instance_type, images),
+        environment={**flows.environment, CALL_VARIABLE: "0" * 16 + "/1"},
     )
     request = requests.training_request("call", wanted, code)
     doubts = settings_requests.check(request, wanted, code)
@@ -167,6 +178,18 @@ def _planned(
         "processes": isolation.processes,
     }
     return entry, notes, secrets_at
+
+
+def _with_image(
+    flows: JobCode, checkpoint: Checkpoint[..., Any], instance_types: Sequence[str], images: Images
+) -> JobCode:
+    """Return what a call's job runs: the flow's, in the checkpoint's own image if it has one."""
+    said = checkpoint.isolation.image if checkpoint.isolation is not None else None
+    if said is None:
+        return flows
+    own = images.choose(checked("image", said, f"the checkpoint {checkpoint.name}"), instance_types)
+    channels = tuple(one for one in flows.channels if one[0] != CHANNEL)
+    return replace(flows, image=own.reference, channels=(*channels, *own.channels))
 
 
 def _template(request: Record, code: JobCode, *, own_output: bool) -> Record:

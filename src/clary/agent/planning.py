@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clary import config
 from clary.agent import configuration, isolated, secrets
+from clary.agent.images import Images
 from clary.agent.specs import VERSION, named
 from clary.agent.targets import check_name
 from clary.code import snapshot
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
     from clary.agent.place import Place
     from clary.agent.targets import FlowTarget
+    from clary.agent.views import Observer
     from clary.code.snapshot import Snapshot
     from clary.journal.records import Record
     from clary.runtime.tree import RuntimeTree
     from clary.sagemaker.findings import Finding
     from clary.sagemaker.settings import JobSettings, Resolved
+    from clary.settings.effective import Effective
 
 START = ("python3", "/opt/ml/input/data/runtime/start.py")
 """The job's entry point, in the runtime's channel."""
@@ -43,31 +46,34 @@ class Plan:
     request: Record
     code: Snapshot
     runtime: RuntimeTree
+    images: Images
+    """Of the run's jobs, to be made with the uploads."""
     warnings: tuple[str, ...]
     referring: Mapping[str, str]
     """Variables that the job fills in with secrets, as the spec has them."""
 
 
-def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
-    """Plan an attempt.
+def plan(place: Place, target: FlowTarget, run: str, attempt: int, observer: Observer | None) -> Plan:
+    """Plan an attempt; ``observer`` is told where the image takes long.
 
     Raises UsageError (``submit.no_project``, those of ``clary.code``), ConfigError (``submit.no_image``,
     ``sagemaker.no_role``, ``runtime.client_unavailable``), ValidationError (``settings.invalid``, ``code.too_large``,
-    ``sagemaker.invalid_request`` with every finding), and what ``secrets.taken_out`` raises.
+    ``sagemaker.invalid_request`` with every finding), and what ``secrets.taken_out`` and ``Images.choose`` raise.
     """
     from clary.sagemaker import requests, settings, settings_requests
 
     effective = configuration.of(target, place.stack)
-    image = effective.option("image").value
-    if image is None:
-        raise _no_image(place)
+    said = _said_image(place, effective)
     resolved = settings.resolve(effective.settings_layers, use=settings.Use.FLOW)
     wanted = resolved.settings
-    python = found[1] if (found := _PYTHON_IMAGE.search(image)) else tree.Target.python
     wanted, referring, secrets_at = secrets.taken_out(place, wanted)
     code = snapshot.take(_project_root(target), config.home() / "code")
-    runtime = tree.build(tree.Target(python=python), config.home())
-    spec = _spec(place, target, code, runtime, python, wanted) | effective.frozen(resolved.origins)
+    images = Images(place, _project_root(target), observer)
+    image = images.choose(said, wanted.instance_type)
+    python = _PYTHON_IMAGE.search(image.reference) if image.prepared is None else None
+    built_for = replace(image.target, python=python[1]) if python else image.target
+    runtime = tree.build(built_for, config.home())
+    spec = _spec(place, target, code, runtime, built_for.python, wanted) | effective.frozen(resolved.origins)
     if place.stack.scheduler_role:
         spec["waking"] = waking_of(place)
     if referring:
@@ -75,21 +81,22 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int) -> Plan:
         spec["secrets"] = secrets_at
     job = requests.job_name(target.flow.name, run, attempt)
     running = requests.JobCode(
-        image=image,
+        image=image.reference,
         output_s3_uri=f"{place.root}/runs/{run}/output",
         entrypoint=START,
         channels=(
             ("runtime", f"{place.root}/{runtime.prefix}/"),
             ("code", f"{place.root}/{code.key}"),
+            *image.channels,
         ),
         environment=pointer(place, run, attempt),
     )
     request = requests.training_request(job, wanted, running)
-    apart = isolated.planned(place, target, effective.settings_layers, running, wanted.max_runtime_in_seconds)
+    apart = isolated.planned(place, target, effective.settings_layers, running, wanted.max_runtime_in_seconds, images)
     spec |= apart.spec
-    notes = _notes(resolved, settings_requests.check(request, wanted, running)) + apart.warnings
+    notes = (*image.notes, *_notes(resolved, settings_requests.check(request, wanted, running)), *apart.warnings)
     referring = {**referring, **apart.referring}
-    return Plan(spec, named(spec), job, request, code, runtime, notes, referring)
+    return Plan(spec, named(spec), job, request, code, runtime, images, notes, referring)
 
 
 def _notes(resolved: Resolved, doubts: Iterable[Finding]) -> tuple[str, ...]:
@@ -162,10 +169,20 @@ def _project_root(target: FlowTarget) -> Path:
     return target.project.root
 
 
+def _said_image(place: Place, effective: Effective) -> str | Mapping[str, Any]:
+    """Return what is said of the image; where nobody says anything, it is made of what the project requires."""
+    said: str | Mapping[str, Any] | None = effective.option("image").value
+    if said is not None:
+        return said
+    if place.stack.container_registry is None:
+        raise _no_image(place)
+    return {}
+
+
 def _no_image(place: Place) -> ConfigError:
     return ConfigError(
         "submit.no_image",
-        f"Neither the flow nor the stack {place.stack.name!r} names an image.",
-        next_step="Name one with Python 3.11 or newer: @flow(image=…), or create the stack with --image.",
+        f"Neither the flow nor the stack {place.stack.name!r} names an image, nor has the stack a registry for one.",
+        next_step="Name one with Python 3.11 or newer: @flow(image=…), or a registry: --container-registry URI.",
         field="image",
     )

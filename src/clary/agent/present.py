@@ -187,6 +187,8 @@ def _attempt_view(attempt: Attempt, job: Record | None) -> AttemptView:
         ended=attempt.ended_at,
         billable_seconds=seconds,
         phases=phase_views(job),
+        image=(attempt.request or {}).get("AlgorithmSpecification", {}).get("TrainingImage"),
+        image_size=attempt.spec.get("image_size"),
     )
 
 

@@ -31,7 +31,7 @@ from clary.objects import open_store
 from clary.runtime.tree import MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from clary.agent.keys import Once
     from clary.agent.place import Place
@@ -66,8 +66,9 @@ def start(
     with tempfile.TemporaryDirectory(prefix="clary-") as staging:
         staged = open_store(staging)
         encoded = {name: encode(value, staged) for name, value in inputs.items()} if seed is None else seed.inputs
-        planned = plan(place, target, run, 1)
+        planned = plan(place, target, run, 1, observer)
         _verify(place, planned, observer)
+        sizes = planned.images.finish()
         _upload(place.store, planned, staged, observer)
     if once is not None and not once.claim():
         return _begun_by_another(place, once.run)
@@ -86,7 +87,7 @@ def start(
     with place.log(run) as log:
         if seed is not None:
             seed.write(log, state)
-        entry = new_entry(state.seq + 1, [created, _claim(planned, 1, on_change)])
+        entry = new_entry(state.seq + 1, [created, _claim(planned, 1, sizes, on_change)])
         if store(log, entry) is not None:
             assert once is not None  # else the id is new, and nobody writes here
             return _begun_by_another(place, run)
@@ -116,13 +117,14 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
     if target is None:
         record = _same_again(seen.state, number, on_change)
     else:
-        planned = plan(place, target, run, number)
+        planned = plan(place, target, run, number, observer)
         _verify(place, planned, observer)
         before = seen.state.attempt
         if observer is not None and before is not None and planned.name["code"] != before.spec.get("code"):
             observer.note(f"The project's code has changed since attempt {before.number}; the new code runs.")
+        sizes = planned.images.finish()
         _upload(place.store, planned, None, observer)
-        record = _claim(planned, number, on_change)
+        record = _claim(planned, number, sizes, on_change)
     state = seen.state
 
     def claim(now: RunState) -> list[Record]:
@@ -138,8 +140,10 @@ def resume(place: Place, run: str, target: FlowTarget | None, on_change: str, ob
         return lifecycle.send(place, log, state, observer).view
 
 
-def _claim(planned: Plan, number: int, on_change: str = "error") -> Record:
-    return records.attempt(number, job=planned.job, request=planned.request, spec=planned.name, on_change=on_change)
+def _claim(planned: Plan, number: int, sizes: Mapping[str, int], on_change: str = "error") -> Record:
+    size = sizes.get(planned.request["AlgorithmSpecification"]["TrainingImage"])
+    spec = planned.name | ({"image_size": size} if size else {})
+    return records.attempt(number, job=planned.job, request=planned.request, spec=spec, on_change=on_change)
 
 
 def _same_again(state: RunState, number: int, on_change: str) -> Record:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import clary
+from clary import errors
 from clary.code.project import Project, find_project
 from clary.errors import ClaryError, UsageError, nearest
 
@@ -257,9 +260,21 @@ def _import_step(where: str, error: BaseException) -> str:
         module = where.removeprefix("src/").removesuffix(".py").replace("/", ".")
         return f"Relative imports need a package: name the module, {module}:FLOW."
     if isinstance(error, ImportError) and error.name == "clary" and not isinstance(error, ModuleNotFoundError):
+        if error.path == clary.__file__:
+            return _name_step(error)
         return "A file of your project is called clary.py, which hides Clary: rename it."
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name} in the environment that runs clary, or correct the import."
     if isinstance(error, SystemExit):
         return 'The file ends the process when it is imported: put that under if __name__ == "__main__".'
     return "Mend that line; the file must be importable without side effects."
+
+
+def _name_step(error: ImportError) -> str:
+    """Return what to write for a name that ``clary`` does not have."""
+    found = re.search(r"cannot import name '(\w+)'", str(error))
+    name = found[1] if found else ""
+    if hasattr(errors, name):
+        return f"Write: from clary.errors import {name}."
+    meant = nearest(name, clary.__all__)
+    return f"Did you mean “{meant}”?" if meant else "See the names that there are: docs/reference/python.md."

@@ -64,6 +64,10 @@ class AttemptView:
     instance_type: str | None = None
     """The type that was taken; None until it is known."""
     instance_count: int | None = None
+    image: str | None = None
+    """That the job runs; None for a local process."""
+    image_size: int | None = None
+    """Bytes that a pull of it moves, where that was looked up."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clary.cli.image_options import image_value
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def call_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--image``, ``--retries``, ``--cache/--no-cache`` and ``--set`` to a command."""
     for decorate in reversed(
         (
-            click.option("--image", metavar="IMAGE", help="The image of its jobs."),
+            click.option(
+                "--image", metavar="IMAGE", help="The image of its jobs, or @FILE.yaml with what one is made of."
+            ),
             click.option(
                 "--retries",
                 type=click.IntRange(0),
@@ -55,7 +58,7 @@ def given(values: dict[str, Any]) -> CallOptions:
     image, retries, cache, assignments = (values.pop(name, None) for name in _NAMES)
     return CallOptions(
         stack=values.pop("stack_name", None),
-        image=image,
+        image=None if image is None else image_value(image),
         retries=None if retries is None else {"count": retries},
         cache=cache,
         settings=settings(assignments or ()),

@@ -21,6 +21,7 @@ GROUPS = {
     "runs": Lazy("clary.cli.runs:runs", "List, show, follow, stop and resume runs."),
     "stack": Lazy("clary.cli.stack:stack", "Make and choose the places where runs happen."),
     "artifacts": Lazy("clary.cli.artifacts:artifacts", "List, show and get what a run has kept."),
+    "image": Lazy("clary.cli.image:image", "Plan, build, show, compare and verify images."),
     "cache": Lazy("clary.cli.cache:cache", "See and clear what checkpoints take from other runs."),
     "secrets": Lazy("clary.cli.secrets:secrets", "Keep secrets, and refer to them as {{secrets.NAME.KEY}}."),
     "config": Lazy("clary.cli.config:config", "Show what holds for a run and why, and save options on this machine."),

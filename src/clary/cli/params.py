@@ -34,6 +34,23 @@ class Seconds(click.ParamType[float]):
         return float(found[1]) * _UNITS[found[2]]
 
 
+_BYTES = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12}
+_BYTES |= {"tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+
+
+def size(text: str) -> int:
+    """Return a number of bytes: ``500MB``, ``2GiB``. Raises UsageError ``cli.bad_size``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip().lower())
+    if not found or found[2] not in _BYTES:
+        raise UsageError(
+            "cli.bad_size",
+            f"{text!r} is no size.",
+            next_step="Write it as 500MB, 2GB or 1GiB.",
+            field="size",
+        )
+    return int(float(found[1]) * _BYTES[found[2]])
+
+
 def inputs(pairs: Iterable[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` pairs, each value as JSON, else as text.
 

@@ -14,6 +14,7 @@ from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
 from clary.files import size_text
+from clary.images.pulling import pull_text
 
 if TYPE_CHECKING:
     from clary.stacks.model import Stack
@@ -227,6 +228,9 @@ def _attempt(attempt: AttemptView) -> None:
     count = f"{attempt.instance_count} x " if (attempt.instance_count or 1) > 1 else ""
     on = f", on {count}{attempt.instance_type}" if attempt.instance_type else ""
     say(output.style(f"Attempt {attempt.number}", bold=True) + f": {attempt.status}{job}{on}")
+    if attempt.image:
+        size = f" ({pull_text(attempt.image_size)})" if attempt.image_size else ""
+        say(f"  Image {attempt.image}{size}")
     for phase in attempt.phases:
         when = human.clock(phase.started) if phase.started is not None else "-"
         took = human.duration(phase.ended - phase.started) if phase.started and phase.ended else ""

@@ -128,7 +128,9 @@ class Changes:
     workdir: str | None = None
 
 
-def config_of(base: Config, diff_ids: Sequence[str], changes: Changes, *, created: int = 0) -> bytes:
+def config_of(
+    base: Config, diff_ids: Sequence[str], changes: Changes, *, created: int = 0, made_by: Sequence[str] = ()
+) -> bytes:
     """Return the configuration of an image that adds layers to ``base``: the same bytes for the same arguments.
 
     Args:
@@ -136,6 +138,7 @@ def config_of(base: Config, diff_ids: Sequence[str], changes: Changes, *, create
         diff_ids: of the added layers, in order.
         changes: what else differs.
         created: the time that the image shows, in seconds since the epoch.
+        made_by: what the history says of each added layer; empty for no history at all.
     """
     container: dict[str, Any] = dict(base.document.get("config") or {})
     container["Env"] = [f"{name}={value}" for name, value in {**base.environment, **changes.environment}.items()]
@@ -154,7 +157,17 @@ def config_of(base: Config, diff_ids: Sequence[str], changes: Changes, *, create
         "config": container,
         "rootfs": {"type": "layers", "diff_ids": [*base.diff_ids, *diff_ids]},
     }
+    if made_by:
+        added = [{"created": document["created"], "created_by": text} for text in made_by]
+        document["history"] = [*_base_history(base), *added]
     return canonical(document)
+
+
+def _base_history(base: Config) -> list[Any]:
+    """Return the base's history, if it has an entry for each layer: tools refuse one that has not."""
+    told = base.document.get("history") or []
+    counted = sum(1 for entry in told if not entry.get("empty_layer"))
+    return list(told) if counted == len(base.diff_ids) else [{"created_by": "base"} for _ in base.diff_ids]
 
 
 def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> bytes:

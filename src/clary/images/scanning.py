@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clary.errors import ConfigError
 from clary.files import write_whole
 from clary.images.building import Python
+from clary.images.chunks import ChunkFile
 
 if TYPE_CHECKING:
     from clary.images.oci import Config, Descriptor, Manifest
@@ -46,7 +46,7 @@ class Seen:
 
     def read(self, chunks: Iterable[bytes]) -> None:
         """Look through one layer: the chunks of a tar compressed by gzip. Raises tarfile.TarError, OSError."""
-        with tarfile.open(fileobj=_Stream(chunks), mode="r|gz") as archive:
+        with tarfile.open(fileobj=ChunkFile(chunks), mode="r|gz") as archive:
             for member in archive:
                 self._look(member, archive)
 
@@ -81,8 +81,6 @@ class Seen:
 
     def _in(self, folder: str) -> tuple[str, str] | None:
         path = f"{folder}/python3"
-        if path not in self.interpreters:
-            return None
         seen = set()
         while path not in seen:
             seen.add(path)
@@ -93,35 +91,16 @@ class Seen:
         return self._newest(folder)
 
     def _newest(self, folder: str) -> tuple[str, str] | None:
-        """Return the newest ``python3.N`` beside a ``python3`` that is a file of its own."""
+        """Return the newest ``python3.N``, for a ``python3`` that is a file of its own, or is not there."""
         minors = [
             int(found["minor"])
             for path in self.interpreters
             if (found := _INTERPRETER.fullmatch(path)) and found["minor"] and posixpath.dirname(path) == folder
         ]
-        return (f"{folder}/python3", str(max(minors))) if minors else None
-
-
-class _Stream(io.RawIOBase):
-    """Chunks, read as a file from front to end."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks: Iterator[bytes] = iter(chunks)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = memoryview(chunk)
-        taken = self._rest[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+        if not minors:
+            return None
+        plain = f"{folder}/python3"
+        return (plain if plain in self.interpreters else f"{plain}.{max(minors)}"), str(max(minors))
 
 
 def python_of(

@@ -17,9 +17,11 @@ def start():  # type: ignore[no-untyped-def]  # read by interpreters without ann
         sys.stderr.write(reason + "\n")
         return 1
     sys.path[0] = here  # the runtime's own packages come before the image's
-    from clary.runtime.supervisor import supervise
+    from clary.runtime import supervisor
 
-    return supervise()
+    if sys.argv[1:2] == [supervisor.CHILD]:
+        supervisor.be_the_child(supervisor.OPT_ML, int(sys.argv[2]))
+    return supervisor.supervise()
 
 
 if __name__ == "__main__":

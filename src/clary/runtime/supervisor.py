@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clary.errors import ConfigError
 from clary.runtime import failurefile, memory
 from clary.secrets.redaction import MaskedStream
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 OPT_ML = Path("/opt/ml")
+CHILD = "child"
+"""Tells ``start.py`` that the process is the supervisor's child, begun anew in another Python."""
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 _NATIVE = {
     signal.SIGSEGV: "a crash in native code (segmentation fault)",
@@ -39,7 +42,7 @@ def supervise(opt_ml: Path = OPT_ML) -> int:
     kills_before = memory.kills()
     child = os.fork()
     if child == 0:
-        _be_the_child(opt_ml, fault_log)
+        be_the_child(opt_ml, fault_log)
     _pass_signals_to(child)
     status = _wait_for(child)
     if os.WIFEXITED(status):
@@ -52,9 +55,11 @@ def supervise(opt_ml: Path = OPT_ML) -> int:
     return 128 + number
 
 
-def _be_the_child(opt_ml: Path, fault_log: int) -> None:
+def be_the_child(opt_ml: Path, fault_log: int) -> None:
+    """Run the flow, in the environment of the packages that came with the job if some did, and exit with its code."""
     code = 1
     try:
+        _enter_dependencies(opt_ml, fault_log)
         from clary.runtime.main import run_job
 
         code = run_job(opt_ml, fault_log)
@@ -68,6 +73,21 @@ def _be_the_child(opt_ml: Path, fault_log: int) -> None:
             except (OSError, ValueError):  # nobody reads it any more, or the user's code has closed it
                 pass
         os._exit(code)
+
+
+def _enter_dependencies(opt_ml: Path, fault_log: int) -> None:
+    if not (opt_ml / "input" / "data" / "dependencies").is_dir():
+        return
+    from clary.runtime import dependencies
+
+    if fault_log >= 0:
+        os.set_inheritable(fault_log, True)
+    try:
+        dependencies.enter(opt_ml, [sys.argv[0], CHILD, str(fault_log)])
+    except ConfigError as error:
+        failurefile.write(opt_ml, failurefile.compose("image", f"{error.summary} Next step: {error.next_step}"))
+        sys.stderr.write(f"clary: {error}\n")
+        os._exit(1)
 
 
 def _pass_signals_to(child: int) -> None:

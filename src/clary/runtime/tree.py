@@ -34,6 +34,7 @@ _OWN = (
     "__init__.py",
     "_version.py",
     "errors.py",
+    "image.py",
     "ids.py",
     "artifacts/*.py",
     "code/__init__.py",

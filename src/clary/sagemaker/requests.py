@@ -34,7 +34,8 @@ class JobCode:
     """Empty: the image's own, called with the word ``train``."""
     arguments: tuple[str, ...] = ()
     channels: tuple[tuple[str, str], ...] = ()
-    """(channel name, S3 address): an object, or every object under a prefix, at /opt/ml/input/data/<name>."""
+    """(channel name, S3 address): an object, every object under a prefix, or those that an object named ``*.manifest``
+    lists, at /opt/ml/input/data/<name>."""
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the runtime itself; they win over those of the settings."""
@@ -155,7 +156,8 @@ def _stopping(settings: JobSettings) -> dict[str, Any]:
 
 
 def _own_channel(name: str, address: str) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": address, "S3DataDistributionType": "FullyReplicated"}
+    kind = "ManifestFile" if address.endswith(".manifest") else "S3Prefix"
+    source = {"S3DataType": kind, "S3Uri": address, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 

@@ -1,0 +1,207 @@
+"""The images of a run's jobs: what was said of them, prepared before anything is sent, made when the code is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from clary import config
+from clary.agent.views import ProgressView
+from clary.errors import ConfigError, ValidationError
+from clary.files import size_text
+from clary.runtime import tree
+from clary.runtime.dependencies import CHANNEL
+
+if TYPE_CHECKING:
+    from clary.agent.place import Place
+    from clary.images.channel import Packages
+    from clary.images.preparing import Prepared
+    from clary.images.site import Site
+    from clary.stacks.model import Stack
+
+_OLDEST = (3, 11)
+"""The Python that Clary's runtime in the job needs."""
+_TOLD_EVERY = 0.1
+"""Seconds between two reports of bytes that are on their way."""
+
+
+@dataclass(frozen=True)
+class JobImage:
+    """The image of a job."""
+
+    reference: str
+    target: tree.Target = field(default_factory=tree.Target)
+    """What the runtime is built for."""
+    channels: tuple[tuple[str, str], ...] = ()
+    """Packages that travel beside the code."""
+    notes: tuple[str, ...] = ()
+    prepared: Prepared | None = None
+    """None for a reference, which is used as it is."""
+    packages: Packages | None = None
+
+
+class Images:
+    """The images of one submission; what is said twice is prepared once."""
+
+    def __init__(self, place: Place, project: Path, watcher: Watcher | None) -> None:
+        """Note where; nothing is looked up before an image is asked for."""
+        self._place = place
+        self._project = project
+        self._progress = Told(watcher)
+        self._chosen: dict[str, JobImage] = {}
+
+    def choose(self, said: str | Mapping[str, Any], instance_types: Sequence[str]) -> JobImage:
+        """Return the image of a job, prepared: nothing is built or stored yet.
+
+        Args:
+            said: a reference, or what an image is made of, as ``Image.to_dict`` gives it.
+            instance_types: that the job may run on.
+
+        Raises ValidationError ``image.invalid``, ``image.no_gpu``; ConfigError ``image.python_too_old``; and what
+        preparing an image raises.
+        """
+        if isinstance(said, str):
+            return JobImage(said)
+        name = str(sorted(said.items(), key=lambda one: one[0]))
+        if name not in self._chosen:
+            self._chosen[name] = self._prepare(said)
+        found = self._chosen[name]
+        assert found.prepared is not None
+        _check_gpu(found.prepared, instance_types)
+        return found
+
+    def finish(self) -> dict[str, int]:
+        """Build what is not there, and store the packages that travel; return the images' sizes by their references.
+
+        A size is what a pull moves, in bytes. Raises what building and storing raise.
+        """
+        sizes = {}
+        for one in self._chosen.values():
+            assert one.prepared is not None
+            sizes[one.reference] = self._finish(one, one.prepared)
+        return sizes
+
+    def _prepare(self, said: Mapping[str, Any]) -> JobImage:
+        from clary.images import channel, spec
+        from clary.images.preparing import prepare
+
+        image = spec.parsed(said)
+        prepared = prepare(image, self._project, site_of(self._place), self._progress)
+        python = prepared.python
+        if python is not None and tuple(map(int, python.version.split("."))) < _OLDEST:
+            raise ConfigError(
+                "image.python_too_old",
+                f"The image has Python {python.version}, and flows need 3.11 or newer in their jobs.",
+                next_step="Name a base with a newer one, such as python:3.12.",
+                field="image.base",
+            )
+        target = tree.Target() if python is None else tree.Target(python.version, python.platform.machine, python.libc)
+        packages = channel.packages_of(prepared) if prepared.builder == "none" else None
+        channels = ((CHANNEL, f"{self._place.root}/{packages.key}"),) if packages else ()
+        return JobImage(str(prepared.reference), target, channels, prepared.notes, prepared, packages)
+
+    def _finish(self, one: JobImage, prepared: Prepared) -> int:
+        from clary.images import channel, service
+        from clary.images.pulling import pull_text
+
+        site = site_of(self._place)
+        built = service.ensure(prepared, site, self._progress)
+        if one.packages is not None:
+            channel.store_packages(one.packages, self._place.store, self._place.root, site, self._progress)
+        if built.uploaded:
+            self._progress.stage(f"Built the image {one.reference}: {size_text(built.uploaded)} pushed.")
+        if built.size:
+            self._progress.stage(f"The image has {pull_text(built.size)}.")
+        return built.size
+
+
+def site_of(place: Place) -> Site:
+    """Return where a stack's images are made and go."""
+    from clary.images.registry.registries import Registries
+    from clary.images.site import Site
+    from clary.sagemaker.partitions import partition_of
+    from clary.stacks.access import open_aws
+
+    stack, aws = place.stack, place.aws
+    host, _, repository = (stack.container_registry or "").partition("/")
+    return Site(
+        registries=Registries(aws, elsewhere=lambda region: open_aws(replace(stack, region=region))),
+        home=config.home(),
+        host=host or None,
+        repository=repository or None,
+        region=aws.region,
+        suffix=partition_of(aws.region).dns_suffix,
+        builder=stack.image_builder,
+        secret=lambda text: _secret(stack, text),
+        store=lambda: place.store,
+    )
+
+
+def _secret(stack: Stack, text: str) -> str:
+    from clary.agent.secrets import open_secrets
+    from clary.secrets import references
+    from clary.secrets.store import key_not_found
+
+    (one,) = references.find(text)
+    held = open_secrets(stack)
+    known = held.read(one.name)
+    if one.key not in known:
+        raise key_not_found(one.name, one.key, held, list(known))
+    return known[one.key]
+
+
+def _check_gpu(prepared: Prepared, instance_types: Sequence[str]) -> None:
+    from clary.sagemaker.instances import has_gpu
+
+    without = [name for name in instance_types if not has_gpu(name)]
+    if prepared.gpu and without:
+        raise ValidationError(
+            "image.no_gpu",
+            f"The base {prepared.image.base} is there for its GPU libraries, and {without[0]} has no GPU.",
+            next_step="Choose an instance type with one, such as ml.g5.xlarge, or a base without (pytorch:2.8-cpu).",
+            field="instance_type",
+        )
+
+
+class Watcher(Protocol):
+    """Who is told: the part of an ``Observer`` that an image needs."""
+
+    def note(self, text: str) -> None:
+        """Say something that the person should know."""
+
+    def progress(self, lines: tuple[ProgressView, ...]) -> None:
+        """Report how much is through."""
+
+
+class Told:
+    """Tells a watcher how an image comes along."""
+
+    def __init__(self, watcher: Watcher | None) -> None:
+        self._watcher = watcher
+        self._lock = threading.Lock()
+        self._moving: dict[str, tuple[int, int]] = {}
+        self._told = 0.0
+
+    def stage(self, text: str) -> None:
+        """Say what is being done now."""
+        with self._lock:
+            self._moving.clear()
+            if self._watcher is not None:
+                self._watcher.note(text[:1].upper() + text[1:])
+
+    def transfer(self, name: str, done: int, total: int) -> None:
+        """Say how many bytes are through, of all that has been begun in this stage."""
+        with self._lock:
+            self._moving[name] = (done, total)
+            now = time.monotonic()
+            whole = [sum(parts) for parts in zip(*self._moving.values(), strict=True)]
+            if self._watcher is None or (now - self._told < _TOLD_EVERY and whole[0] < whole[1]):
+                return
+            self._told = now
+            text = f"{size_text(whole[0])} of {size_text(whole[1])}"
+            share = round(100 * whole[0] / whole[1]) if whole[1] else 0
+            self._watcher.progress((ProgressView("image", share, 100, text, time.time()),))

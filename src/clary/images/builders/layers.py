@@ -1,0 +1,167 @@
+"""The builder ``layers``: an image from wheels and files, with no daemon and no root; nothing of it is run here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from clary.errors import ConfigError
+from clary.images import added, base_images, oci
+from clary.images.builders import choosing
+from clary.images.building import BUILDER_VERSION, Built, Layer, Order, Progress, Wheel
+from clary.images.layers.cache import LocalCache, Use
+from clary.images.layers.making import Made, files_layer
+from clary.images.layers.packages import package_layers
+from clary.images.layers.splitting import BUDGET, THRESHOLD, Split, split
+from clary.images.layers.venv import Venv
+from clary.images.packages import fetching, pylocks, store
+from clary.images.platforms import Platform
+from clary.images.registry.blobs import Blob, Bytes
+from clary.images.registry.layercache import LayerCache
+from clary.images.registry.push import push_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from clary.image import Image
+    from clary.images.base_images import BaseImage
+    from clary.images.registry.client import Registry
+    from clary.images.site import Site
+
+
+class Layers:
+    """Makes layers here and pushes them."""
+
+    name = "layers"
+
+    def __init__(self, site: Site) -> None:
+        """Note where; nothing is opened yet."""
+        self._site = site
+
+    def refuse(self, image: Image) -> None:
+        """Refuse what would have to be run. Raises ConfigError ``image.builder_cannot``."""
+        choosing.refuse(self.name, image)
+
+    def build(self, order: Order, progress: Progress) -> Built:
+        """Build and push. What the registry has already is not sent, what this machine has is not made again.
+
+        Raises ConfigError, AwsError and their kin, as fetching, making and pushing do.
+        """
+        base = self._base(order)
+        registry = self._site.registries.open(order.target)
+        with LocalCache(self._site.images).use() as use:
+            progress.stage("making layers")
+            layers = self.layers(order, base, use, progress)
+            config, manifest = described(order, base, layers)
+            source = self._site.registries.open(base.reference)
+            from_base = [
+                source.blob(base.reference.repository, layer, f"base layer {number}")
+                for number, layer in enumerate(base.manifest.layers, 1)
+            ]
+            progress.stage(f"pushing to {order.target.host}")
+            lenders = self._lenders(order, layers, registry, progress)
+            blobs: list[Blob] = [*from_base, *layers, Bytes(config)]
+            tags = [name for name in (order.target.tag, *order.tags) if name]
+            pushed = push_image(
+                registry, order.target.repository, manifest, blobs, tags=tags, mount_from=lenders, progress=progress
+            )
+        return Built(order.target.at(pushed.digest), pushed.size, pushed.uploaded)
+
+    def layers(self, order: Order, base: BaseImage, use: Use, progress: Progress) -> list[Layer]:
+        """Return the layers that come on top of the base: packages, copied files, code."""
+        made = self.packages(order, len(base.manifest.layers), use, progress)
+        cache = self._site.home / "code"
+        copied = added.copied(order.image, order.project, cache)
+        code = added.code(order.project, cache) if order.image.code else added.Added()
+        for name, one in (("copied files", copied), ("code", code)):
+            if one.files:
+                made.append(_files(one, name, use))
+        return made
+
+    def packages(self, order: Order, base_layers: int, use: Use, progress: Progress) -> list[Layer]:
+        """Return the layers of the packages alone; none where there are none."""
+        wheels = wheels_of(order, self._site.images)
+        if not wheels or order.python is None:
+            return []
+
+        def fetch(wanted: Sequence[Wheel]) -> Mapping[Wheel, Path]:
+            kept = store.wheel_store(self._site.images)
+            return fetching.fetch(wanted, kept, environment=self._site.environment, progress=progress)
+
+        venv = Venv(order.python, order.system_packages)
+        return package_layers(self.divided(wheels, base_layers), venv, use, fetch)
+
+    def divided(self, wheels: Sequence[Wheel], base_layers: int) -> Split:
+        """Return how wheels are divided among layers."""
+        options = self._site.builder
+        threshold = int(options.get("layer_threshold") or THRESHOLD)
+        budget = int(options.get("layer_budget") or BUDGET)
+        return split(wheels, base_layers=base_layers, threshold=threshold, budget=budget)
+
+    def _base(self, order: Order) -> BaseImage:
+        assert order.base is not None  # a Dockerfile was refused
+        return base_images.look_up(
+            order.base,
+            Platform.parse(order.image.platform),
+            self._site.registries,
+            self._site.images / "bases",
+            upgrade=False,
+        )
+
+    def _lenders(
+        self, order: Order, layers: Sequence[Layer], registry: Registry, progress: Progress
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the repositories that may lend each layer: the cache repository, where the stack has one."""
+        name = self._site.builder.get("cache_repository")
+        lending = tuple(dict.fromkeys(one for one in (name, self._site.repository) if one))
+        if name:
+            cache = LayerCache(registry, str(name))
+            for layer in layers:
+                cache.keep(layer.digest, layer, progress=progress)
+        return {layer.digest: lending for layer in layers if lending != (order.target.repository,)}
+
+
+def described(order: Order, base: BaseImage, layers: Sequence[Layer]) -> tuple[bytes, bytes]:
+    """Return configuration and manifest of an image: the bytes that are its identity."""
+    image = order.image
+    changes = oci.Changes(order.environment, order.labels, image.entrypoint, image.user, image.workdir)
+    config = oci.config_of(
+        base.config,
+        [layer.diff_id for layer in layers],
+        changes,
+        created=order.created,
+        made_by=[f"clary: {layer.name}" for layer in layers],
+    )
+    return config, oci.manifest_of(config, [*base.manifest.layers, *(layer.descriptor for layer in layers)])
+
+
+def wheels_of(order: Order, images: Path) -> list[Wheel]:
+    """Return the wheels of an order's lock, with their places on this machine where they were built here."""
+    if not order.lock:
+        return []
+    kept = store.wheel_store(images)
+    return [_placed(wheel, kept) for wheel in pylocks.wheels_of(order.lock)]
+
+
+def _placed(wheel: Wheel, kept: Path) -> Wheel:
+    if wheel.url is not None:
+        return wheel
+    path = store.kept(kept, wheel)
+    if path is None:
+        raise ConfigError(
+            "image.wheel_missing",
+            f"{wheel.filename} was built on a machine, and is not on this one.",
+            next_step="Resolve anew with --upgrade, which builds it.",
+            field="image.requirements",
+        )
+    return replace(wheel, path=path)
+
+
+def _files(one: added.Added, name: str, use: Use) -> Layer:
+    files: list[tuple[str, Any, int]] = [
+        (file.path, file.source, 0o755 if file.executable else 0o644) for file in one.files
+    ]
+    key = hashlib.sha256(f"files {BUILDER_VERSION} {name} {one.digest}".encode()).hexdigest()
+    return use.layer(key, lambda out: Made(files_layer(files, out, name), {})).layer

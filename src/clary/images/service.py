@@ -1,0 +1,161 @@
+"""What can be asked of images: what a build would do, the build, and what an image in a registry is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clary.errors import NotFoundError
+from clary.images.builders import choosing
+from clary.images.builders.layers import wheels_of
+from clary.images.building import Built, Progress
+from clary.images.layers.cache import LocalCache
+from clary.images.layers.packages import rest_key, wheel_key
+from clary.images.layers.venv import Venv
+from clary.images.packages import store
+from clary.images.pulling import pull_seconds
+
+if TYPE_CHECKING:
+    from clary.images.building import Wheel
+    from clary.images.layers.cache import Use
+    from clary.images.preparing import Prepared
+    from clary.images.registry.client import Registry
+    from clary.images.site import Site
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """One layer of an image that may be built."""
+
+    name: str
+    size: int
+    """Compressed bytes; of one that is not made yet about so many."""
+    where: str
+    """``registry``, ``here`` (made, not pushed), ``to make``, ``to copy`` (of the base, from another registry)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a build would do."""
+
+    reference: str
+    builder: str
+    exists: bool
+    """Whether the image is in its registry already: then nothing is done."""
+    base: str | None
+    python: str | None
+    packages: tuple[str, ...] = ()
+    layers: tuple[PlannedLayer, ...] = ()
+    """Empty for builders that make their own."""
+    download: int = 0
+    """Bytes of wheels that are not on this machine."""
+    upload: int = 0
+    """Bytes that would be pushed, or about so many."""
+    size: int = 0
+    """Bytes that a pull of the image moves, or about so many; 0 where nobody can tell."""
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain data."""
+        return {**asdict(self), "pull_seconds": pull_seconds(self.size)}
+
+
+def ensure(prepared: Prepared, site: Site, progress: Progress, *, force: bool = False) -> Built:
+    """Return the image that was prepared, built and pushed if it is not in its registry.
+
+    An image that is used as it is, is only looked up. ``force`` builds anyway.
+
+    Raises what looking up, building and pushing raise.
+    """
+    if prepared.builder == "none":
+        size = prepared.base.manifest.size if prepared.base else 0
+        return Built(prepared.reference, size)
+    target = prepared.order.target
+    registry = site.registries.open(target)
+    found = None if force else registry.manifest(target.repository, target.pointer)
+    if found is not None:
+        for tag in prepared.order.tags:
+            if registry.digest(target.repository, tag) != found.manifest.digest:
+                registry.put_manifest(target.repository, tag, found.data, found.manifest.media_type)
+        return Built(target.at(found.manifest.digest), found.manifest.size)
+    return choosing.open_builder(prepared.builder, site).build(prepared.order, progress)
+
+
+def plan(prepared: Prepared, site: Site) -> Plan:
+    """Return what a build would do. The registry is looked at; nothing is made, fetched or pushed."""
+    order, base = prepared.order, prepared.base
+    wheels = wheels_of(order, site.images) if prepared.builder in ("layers", "none") else []
+    packages = tuple(f"{wheel.name} {wheel.version}" for wheel in wheels)
+    exists, layers, size = True, [], base.manifest.size if base else 0
+    if prepared.builder != "none":
+        registry = site.registries.open(order.target)
+        found = registry.manifest(order.target.repository, order.target.pointer)
+        exists = found is not None
+        if found is not None:
+            size = found.manifest.size
+        elif prepared.builder == "layers":
+            layers = [*_base_layers(prepared, registry), *_package_layers(prepared, wheels, site, registry)]
+            size = sum(layer.size for layer in layers)
+    here = store.wheel_store(site.images)
+    missing = [] if exists and prepared.builder != "none" else [one for one in wheels if not store.kept(here, one)]
+    return Plan(
+        reference=str(prepared.reference),
+        builder=prepared.builder,
+        exists=exists,
+        base=str(order.base) if order.base else None,
+        python=order.python.version if order.python else None,
+        packages=packages,
+        layers=tuple(layers),
+        download=sum(wheel.size for wheel in missing if any(one.where == "to make" for one in layers)),
+        upload=sum(layer.size for layer in layers if layer.where != "registry"),
+        size=size,
+        notes=prepared.notes,
+    )
+
+
+def _base_layers(prepared: Prepared, registry: Registry) -> list[PlannedLayer]:
+    assert prepared.base is not None  # the builder layers has one
+    repository, base = prepared.order.target.repository, prepared.base
+    found = []
+    for number, layer in enumerate(base.manifest.layers, 1):
+        where = "registry" if registry.has_blob(repository, layer.digest) is not None else "to copy"
+        found.append(PlannedLayer(f"base layer {number}", layer.size, where))
+    return found
+
+
+def _package_layers(prepared: Prepared, wheels: list[Wheel], site: Site, registry: Registry) -> list[PlannedLayer]:
+    from clary.images.builders.layers import Layers
+
+    order, base = prepared.order, prepared.base
+    if not wheels or order.python is None or base is None:
+        return []
+    venv = Venv(order.python, order.system_packages)
+    divided = Layers(site).divided(wheels, len(base.manifest.layers))
+    repository = order.target.repository
+    with LocalCache(site.images).use() as use:
+        planned = [
+            _planned(use, wheel_key(wheel, venv), f"{wheel.name} {wheel.version}", wheel.size, registry, repository)
+            for wheel in divided.own
+        ]
+        count = len(divided.rest)
+        name = f"{count} package{'' if count == 1 else 's'}" if count else "environment"
+        size = sum(wheel.size for wheel in divided.rest)
+        return [*planned, _planned(use, rest_key(divided.rest, venv), name, size, registry, repository)]
+
+
+def _planned(use: Use, key: str, name: str, size: int, registry: Registry, repository: str) -> PlannedLayer:
+    made = use.find(key)
+    if made is None:
+        return PlannedLayer(name, size, "to make")
+    there = registry.has_blob(repository, made.layer.digest) is not None
+    return PlannedLayer(name, made.layer.size, "registry" if there else "here")
+
+
+def not_found(reference: object) -> NotFoundError:
+    """Return the error for an image that its registry does not have."""
+    return NotFoundError(
+        "image.not_found",
+        f"There is no image {reference}.",
+        next_step="Check the name; `clary image plan` prints that of the image that a flow would run in.",
+        field="image",
+    )
