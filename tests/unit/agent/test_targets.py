@@ -171,6 +171,24 @@ def test_a_package_that_fails_on_the_way_is_told(root: Path) -> None:
     assert "pkg_bad/__init__.py:1" in error.summary
 
 
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("ClaryError", "from clary.errors import ClaryError"),
+        ("checkpoin", "Did you mean “checkpoint”?"),
+        ("pipeline", "docs/reference/python.md"),
+    ],
+)
+def test_a_name_that_clary_does_not_have_is_told(root: Path, name: str, step: str) -> None:
+    _write(root / "bad.py", f"from clary import {name}\n")
+    assert step in _refusal("bad.py:work").next_step
+
+
+def test_a_file_that_hides_clary_is_told(root: Path) -> None:
+    _write(root / "clary.py", "from clary import flow\n")
+    assert "rename it" in _refusal("clary.py:work").next_step
+
+
 def test_a_file_that_hides_a_module_of_python_is_refused(root: Path) -> None:
     _write(root / "queue.py", _FLOW)
     error = _refusal("queue.py:work")
