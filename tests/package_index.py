@@ -62,7 +62,7 @@ class PackageIndex:
     """Where listed files are said to lie, such as ``http://127.0.0.1:port/files``; None: here."""
     fault: Callable[[str, int], str | None] = lambda _path, _number: None
     """Gives the fault, if any, for a path and how often it was asked for before: a status such as ``503``, ``cut``
-    (half of the body), ``wrong`` (another body), or ``to:URL`` (a redirect)."""
+    (half of the body), ``stall`` (half, and then nothing until the client goes), ``wrong`` (another body), or ``to:URL`` (a redirect)."""
     asked: list[Asked] = field(default_factory=list)
 
     @property
@@ -287,16 +287,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Accept-Ranges": "bytes"} if self.index.ranges else {}
         if asked:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        self._answer(206 if asked else 200, data[start:], headers, cut=fault == "cut")
+        self._answer(206 if asked else 200, data[start:], headers, fault)
 
-    def _answer(self, status: int, data: bytes, headers: Mapping[str, str], *, cut: bool = False) -> None:
+    def _answer(self, status: int, data: bytes, headers: Mapping[str, str], fault: str | None = None) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data[: len(data) // 2] if cut else data)
-        if cut:
+            self.wfile.write(data[: len(data) // 2] if fault in ("cut", "stall") else data)
+        if fault == "stall":
+            self.connection.recv(1)  # returns when the client's end is closed
+        if fault in ("cut", "stall"):
             self.close_connection = True
 
 

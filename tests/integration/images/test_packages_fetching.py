@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def test_what_a_killed_process_left_is_gone_on_with(index: PackageIndex, kept: P
     wheel = _wheel(index, payload=_PAYLOAD)
     data = index.files[wheel.filename]
     begun = {"half": data[: len(data) // 2], "damaged": b"?" * 100, "longer": data + b"?", "whole": data}[left]
-    partial = store.place(kept, wheel.sha256, store.PARTIAL)
+    partial = kept / wheel.sha256 / store.PARTIAL
     partial.parent.mkdir(parents=True)
     partial.write_bytes(begun)
 
@@ -320,6 +321,23 @@ def test_processes_at_once_fetch_each_file_once(index: PackageIndex, kept: Path)
 
     assert [process.communicate(timeout=60)[0].strip() for process in running] == ["3"] * 3
     assert sorted(one.path for one in index.asked) == sorted(f"/files/{wheel.filename}" for wheel in wheels)
+
+
+def test_a_download_that_was_killed_is_gone_on_with(index: PackageIndex, kept: Path) -> None:
+    wheel = _wheel(index, payload=_PAYLOAD)
+    index.fault = lambda _path, number: "stall" if number == 0 else None
+    partial = kept / wheel.sha256 / store.PARTIAL
+    killed = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(kept), json.dumps([asdict(wheel)])])
+    deadline = time.monotonic() + 30
+    while not (partial.exists() and partial.stat().st_size >= store.CHUNK):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait(timeout=30)
+    left = partial.stat().st_size
+
+    assert _fetch(index, kept, wheel) == [index.files[wheel.filename]]
+    assert [one.range for one in index.asked] == [None, f"bytes={left}-"]
 
 
 def test_threads_at_once_fetch_a_file_once(index: PackageIndex, kept: Path) -> None:

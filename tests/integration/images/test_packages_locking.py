@@ -373,6 +373,14 @@ def test_what_cannot_be_had_is_told_with_a_next_step(bench: Bench, said: list[st
     assert refused.next_step
 
 
+def test_builds_of_pytorch_that_uv_does_not_know_are_refused(bench: Bench) -> None:
+    refused = bench.refused(["pure"], torch="cu9999")
+
+    assert (refused.code, refused.field) == ("image.unknown_torch", "image.torch")
+    assert "'cu9999'" in refused.summary
+    assert "cpu" in refused.next_step
+
+
 def test_a_builder_with_a_compiler_gets_the_source_in_its_lock(bench: Bench) -> None:
     filename = bench.index.add_sdist("compiled", tag="cp311-cp311-linux_x86_64")
 

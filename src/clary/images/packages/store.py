@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from clary.images.building import Wheel
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
+"""Bytes that are read, written and counted at once: what a broken reply can lose."""
 PARTIAL = ".arriving"
 """A download that is under way, or was when its process ended; the next one goes on with it."""
 

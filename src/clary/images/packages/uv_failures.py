@@ -41,6 +41,8 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
     text = scrubbed(stderr).strip()
     details = {"output": text[-8000:]}
     refused, missing, unbuilt = _REFUSED.search(text), _MISSING.search(text), _NO_WHEEL.search(text)
+    if "--torch-backend" in text:
+        return _unknown_torch(text)
     if refused is not None:
         return index_refused(host(refused["url"] or refused["other"]), refused["status"], details)
     if "No space left on device" in text:
@@ -119,7 +121,8 @@ def _not_found(package: str, source: Source, details: dict[str, str]) -> ClaryEr
     return NotFoundError(
         "image.package_not_found",
         f"No package index has {package!r}, which {source} asks for.",
-        next_step=f"Check the name; where a private index holds it, name that by {NAMES_INDEXES}.",
+        next_step=f"Check the name; where a private index holds it, name that by {NAMES_INDEXES} "
+        "(uv does not read pip's settings).",
         field=FIELD,
         details=details,
     )
@@ -136,6 +139,16 @@ def _wrong_python(text: str, source: Source, python: Python, details: dict[str, 
         next_step="Set python in the image or choose another base, or ask for a version that has this Python.",
         field="image.python",
         details=details,
+    )
+
+
+def _unknown_torch(text: str) -> ClaryError:
+    said, known = re.search(r"invalid value '([^']*)'", text), re.search(r"possible values: ([^\]]*)", text)
+    return ConfigError(
+        "image.unknown_torch",
+        f"There are no builds of PyTorch named {said[1] if said else ''!r}.",
+        next_step=f"uv knows: {known[1] if known else 'cpu, cu126, cu128 and others'}.",
+        field="image.torch",
     )
 
 
