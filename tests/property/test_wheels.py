@@ -31,7 +31,7 @@ quick = settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=[He
 
 _part = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp"), exclude_characters='/\\"\n\r'), min_size=1, max_size=40
-).filter(lambda part: part not in (".", "..") and ":" not in part and part == part.strip())
+).filter(lambda part: part not in (".", "..", "__pycache__") and ":" not in part and part == part.strip())
 _contents = st.one_of(
     st.binary(max_size=300),
     st.builds(lambda seed, size: random.Random(seed).randbytes(size), st.integers(0, 99), st.integers(0, 40_000)),

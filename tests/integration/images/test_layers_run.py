@@ -15,7 +15,7 @@ import pytest
 import tiny_base
 from clary.images.building import CODE, Layer, Wheel
 from clary.images.layers.cache import LocalCache
-from clary.images.layers.making import files_layer
+from clary.images.layers.making import files_layer, rest_layer
 from clary.images.layers.packages import package_layers
 from clary.images.layers.splitting import split
 from clary.images.layers.venv import Venv
@@ -174,6 +174,16 @@ def test_pip_lists_and_checks_it(image: Unpacked, wheels: list[Wheel]) -> None:
 
 def test_what_lies_beside_the_interpreter_is_hidden(image: Unpacked) -> None:
     assert image.python("import importlib.util; print(importlib.util.find_spec('pip'))") == "None"
+
+
+def test_an_environment_may_see_what_lies_beside_the_interpreter(image: Unpacked, tmp_path: Path) -> None:
+    venv = Venv(tiny_base.python(), system_packages=True, prefix="/srv/open")
+    made = rest_layer([], venv, tmp_path / "layer")
+    _run("tar", "-xzf", str(made.layer.path), "-C", str(image.root))
+
+    code = "import pip, sys; print(sys.prefix, pip.__file__.partition('/lib/')[0])"
+
+    assert image.run("/srv/open/bin/python", "-c", code) == "/srv/open /usr/local"
 
 
 def test_layers_are_as_described(image: Unpacked) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -182,7 +183,7 @@ def _digest(text: str, name: str) -> tuple[str, str]:
     fixed = kind in hashlib.algorithms_guaranteed and not kind.startswith("shake")
     if not fixed or kind in _WEAK or not _DIGEST.fullmatch(value):
         raise Problem(f"RECORD gives no digest that can be trusted ({text[:100]!r})", name)
-    return kind, value
+    return sys.intern(kind), value
 
 
 def _read_scripts(text: str, entry: str) -> tuple[Script, ...]:

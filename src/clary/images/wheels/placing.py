@@ -88,7 +88,7 @@ def _files(
     left_out = {f"{metadata.info}/{name}" for name in _REPLACED}
     programs = scripts_folder(metadata)
     for entry in entries:
-        if entry.name in left_out or "__pycache__" in entry.name.split("/"):
+        if entry.name in left_out or "__pycache__" in entry.name.split("/")[:-1]:
             continue  # compiled modules hold times, and could hold anything: Python makes them anew
         path = _path(entry.name, metadata, venv)
         script = python_scripts.get(entry.name)

@@ -117,10 +117,13 @@ def test_what_installers_write_is_replaced(tmp_path: Path) -> None:
     info = "demo-1.0.dist-info"
     named = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD.jws", "RECORD.p7s", "licenses/LICENSE")
     files = {f"{info}/{name}": b"theirs" for name in named}
-    placed = _place(demo(files={**files, "demo/__pycache__/x.pyc": b"", "demo/y.pyc": b""}), tmp_path)
+    placed = _place(
+        demo(files={**files, "demo/__pycache__/x.pyc": b"", "demo/y.pyc": b"", "d/__pycache__": b""}), tmp_path
+    )
 
     inner = sorted(path.removeprefix(f"{SITE}/") for path in placed)
     assert inner == [
+        "d/__pycache__",
         *(f"{info}/{name}" for name in ("INSTALLER", "METADATA", "RECORD", "WHEEL", "licenses/LICENSE")),
         "demo/y.pyc",
     ]
