@@ -62,6 +62,8 @@ class Manners:
     relative: bool = False
     redirect: str | None = None
     """The origin to which blobs are redirected."""
+    redirect_heads: str | None = None
+    """The same for HEAD."""
     uploads_at: str | None = None
     """The origin at which uploads go on."""
     remembers: bool = False
@@ -172,8 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(int(manners.mount or 0), [], _errors("DENIED", "no mount"))
                 return
             self.path = urlsplit(self.path).path
-        if seen.step == "get blob" and manners.redirect:
-            self._answer(307, [("Location", f"{manners.redirect}{self.path}")], b"moved")
+        moved = {"get blob": manners.redirect, "head blob": manners.redirect_heads}.get(seen.step)
+        if moved:
+            self._answer(307, [("Location", f"{moved}{self.path}")], b"moved")
             return
         found = _UPLOAD.match(self.path)
         if manners.remembers and found and seen.step != "mount":

@@ -67,9 +67,9 @@ def docker_registry(folder: Path, auth: str = "") -> Iterator[Server]:
 
 
 @contextmanager
-def with_passwords(folder: Path) -> Iterator[Server]:
-    """Run a registry that only ``USER`` may use."""
-    hashed = subprocess.run(["htpasswd", "-Bbn", USER, PASSWORD], capture_output=True, check=True).stdout
+def with_passwords(folder: Path, user: str = USER) -> Iterator[Server]:
+    """Run a registry that only one user with ``PASSWORD`` may use."""
+    hashed = subprocess.run(["htpasswd", "-Bbn", user, PASSWORD], capture_output=True, check=True).stdout
     (folder / "htpasswd").write_bytes(hashed)
     with docker_registry(folder, f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n") as server:
         yield server

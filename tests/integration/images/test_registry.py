@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clary.errors import AwsError, ClaryError, ConfigError, ConflictError, NotFoundError, Retry
+from clary.errors import AwsError, ClaryError, ConfigError, ConflictError, NotFoundError, PermissionDeniedError, Retry
 from clary.images import oci
 from clary.images.building import Layer
 from clary.images.platforms import AMD64, Platform
@@ -152,8 +152,7 @@ def _listed(image: SmallImage, architecture: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("fault", [*BROKEN, *STATUSES])
-@pytest.mark.parametrize("step", WRITES)
-@pytest.mark.parametrize("remembers", [False, True])
+@pytest.mark.parametrize(("step", "remembers"), [*((step, False) for step in WRITES), ("put", True), ("begin", True)])
 def test_a_push_survives_every_fault_at_every_step(
     registry: Registry, direct: Registry, proxy: Proxy, step: str, fault: str, remembers: bool
 ) -> None:
@@ -303,6 +302,20 @@ def test_redirects_and_uploads_to_another_host_are_told_no_secret(proxy: Proxy, 
     assert {seen.step for seen in elsewhere.manners.seen} == {"put", "get blob"}
     assert all("authorization" not in seen.headers for seen in elsewhere.manners.seen)
     assert all("authorization" in seen.headers for seen in proxy.manners.seen)
+
+
+def test_a_store_that_knows_no_head_is_no_obstacle(proxy: Proxy, elsewhere: Proxy, registry: Registry) -> None:
+    repository = push(registry)
+    proxy.manners.redirect_heads = elsewhere.origin
+    elsewhere.manners.refusal = (403, "SignatureDoesNotMatch", "signed for GET")
+    elsewhere.manners.faults = once("head blob", *["refuse"] * 10)
+    assert registry.has_blob(repository, IMAGE.blobs[0].digest) is None
+    assert registry.push_blob(repository, IMAGE.blobs[0]) is Outcome.UPLOADED
+    proxy.manners.redirect_heads = None
+    proxy.manners.refusal = (403, "DENIED", "no")
+    proxy.manners.faults = once("head blob", "refuse")
+    with pytest.raises(PermissionDeniedError):
+        registry.has_blob(repository, IMAGE.blobs[0].digest)
 
 
 def test_a_broken_redirect_is_asked_for_anew(proxy: Proxy, elsewhere: Proxy, registry: Registry) -> None:

@@ -19,9 +19,11 @@ from clary.images.registry.http import Http
 from clary.images.registry.push import push_image
 from clary.images.registry.registries import Registries
 from clary.images.registry.uploads import Outcome
+from clary.sagemaker.session import Aws
 from registry_images import QUICK, Given, check_image, registry_at, small_image
 from registry_proxy import once, proxy_before
 from registry_server import PASSWORD, USER, Server, TokenService, needs_registry, with_passwords, with_tokens
+from scripted_aws import ScriptedAws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,6 +241,38 @@ def test_dockers_file_signs_in(
             assert registries.open(image) is registry
             push_image(registry, image.repository, IMAGE.manifest, IMAGE.blobs, tags=["v1"])
             check_image(registry, image.repository, IMAGE, "v1")
+
+
+def _ecr_token(password: str, endpoint: str) -> tuple[int, dict[str, object]]:
+    token = b64encode(f"AWS:{password}".encode()).decode()
+    data = {"authorizationToken": token, "expiresAt": 1_420_070_400, "proxyEndpoint": endpoint}  # in 2015, as moto says
+    return 200, {"authorizationData": [data]}
+
+
+def test_a_private_registry_is_called_where_its_token_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image by its name in Amazon ECR goes to this machine, with a token that is over and a repository to make."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    image = Reference.parse("123456789012.dkr.ecr.us-east-1.amazonaws.com/team/app:v1")
+    with (
+        with_passwords(tmp_path, "AWS") as server,
+        proxy_before(server.host) as proxy,
+        ScriptedAws().serving() as service,
+    ):
+        service.answers("GetAuthorizationToken", _ecr_token("old", proxy.origin), _ecr_token(PASSWORD, proxy.origin))
+        service.answers("CreateRepository", (200, {"repository": {}}))
+        proxy.manners.refusal = (404, "NAME_UNKNOWN", "The repository does not exist in the registry")
+        proxy.manners.faults = once("begin", "refuse")
+        aws = Aws("us-east-1", endpoint_url=service.url)
+        with Registries(aws, patience=QUICK) as registries:
+            registry = registries.open(image)
+            push_image(registry, image.repository, IMAGE.manifest, IMAGE.blobs, tags=["v1"])
+            check_image(registry, image.repository, IMAGE, "v1")
+        aws.close()
+    assert len(service.requests("GetAuthorizationToken")) == 2
+    made = service.requests("CreateRepository")
+    assert {one["repositoryName"] for one in made} == {"team/app"}
+    assert all("authorization" in seen.headers for seen in proxy.manners.seen)
 
 
 def test_a_proxy_that_lies_about_the_realm_gets_no_password(locked: Server) -> None:

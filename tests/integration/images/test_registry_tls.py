@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 import threading
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+FAR = "registry.example"
 VARIABLES = ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
@@ -44,6 +47,7 @@ def _certificate(folder: Path) -> Path:
 
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName(FAR)]
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder()
@@ -53,7 +57,7 @@ def _certificate(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -114,6 +118,60 @@ def test_a_registry_without_tls_is_told_so() -> None:
         plain.server_close()
         registry.close()
     assert caught.value.code == "registry.tls_failed"
+
+
+class _Tunnel(BaseHTTPRequestHandler):
+    """A proxy that leads wherever it is asked for to one server."""
+
+    target: str
+    asked: list[tuple[str, str | None]]
+
+    def do_CONNECT(self) -> None:
+        self.asked.append((self.path, self.headers.get("Proxy-Authorization")))
+        host, _, port = self.target.partition(":")
+        with socket.create_connection((host, int(port))) as far:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=_pour, args=(far, self.connection))
+            back.start()
+            _pour(self.connection, far)
+            back.join()
+        self.close_connection = True
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def test_the_proxy_of_the_environment_is_used(server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+    proxy = _Quiet(("127.0.0.1", 0), type("Tunnel", (_Tunnel,), {"target": server[0], "asked": asked}))
+    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(server[1]))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://ada:s%40cret@127.0.0.1:{proxy.server_address[1]}")
+    far, near = registry_at(f"https://{FAR}"), registry_at(f"https://{server[0]}")
+    try:
+        assert far.manifest("app", "v1") is None
+        assert near.manifest("app", "v1") is None  # on this machine: never through a proxy
+    finally:
+        far.close()
+        near.close()
+        proxy.shutdown()
+        thread.join()
+        proxy.server_close()
+    assert [path for path, _ in asked] == [f"{FAR}:443"]
+    assert asked[0][1] == "Basic " + b64encode(b"ada:s@cret").decode()
 
 
 @pytest.mark.parametrize(

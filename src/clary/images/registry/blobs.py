@@ -14,7 +14,7 @@ from clary.images.oci import Descriptor, digest_of
 from clary.images.registry import refusals
 from clary.images.registry.asking import Request
 from clary.images.registry.retrying import Tries
-from clary.images.registry.wire import CHUNK, LONGEST_BODY, Reply
+from clary.images.registry.wire import CHUNK, LONGEST_BODY, Reply, same_origin
 
 if TYPE_CHECKING:
     from clary.images.registry.http import Http
@@ -82,9 +82,11 @@ def scope(repository: str, *rights: str) -> str:
 def size_of(http: Http, repository: str, digest: str, *, tries: Tries | None = None) -> int | None:
     """Return the size of a blob in bytes; None where the registry does not have it."""
     request = Request("HEAD", http.url(f"{repository}/blobs/{digest}"), repository, (scope(repository, "pull"),))
-    answer = http.ask(request, 200, 404, tries=tries)
-    if answer.status == 404:
-        return None
+    answer = http.ask(request, 200, 403, 404, 405, tries=tries)
+    if answer.status in (403, 405) and same_origin(answer.url, http.origin):
+        raise refusals.told(refusals.Refusal.of(request, answer))
+    if answer.status != 200:
+        return None  # also where HEAD was sent on to a store whose address is signed for GET alone
     try:
         return int(answer.headers["Content-Length"])
     except (KeyError, ValueError):

@@ -6,6 +6,7 @@ The codes are those of the OCI distribution specification 1.1, ``errors[].code``
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -67,6 +68,11 @@ class Refusal:
             retry_after(answer.headers.get("Retry-After")),
             request.upload,
         )
+
+    @property
+    def repository(self) -> str:
+        """The repository alone."""
+        return re.split("[:@]", self.subject)[0]
 
     @property
     def said(self) -> str:
@@ -233,7 +239,7 @@ def _missing(refusal: Refusal) -> ClaryError | None:
         return NotFoundError(
             "registry.unknown_repository",
             f"{refusal.host} has no repository for {refusal.subject}{refusal.said}.",
-            next_step="Create it; in Amazon ECR: `aws ecr create-repository --repository-name NAME`.",
+            next_step=f"Create it; in Amazon ECR: `aws ecr create-repository --repository-name {refusal.repository}`.",
             field="image",
             details=refusal.details,
         )

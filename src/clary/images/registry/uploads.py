@@ -92,6 +92,7 @@ class Upload:
         self._scopes = (scope(repository, "pull", "push"),)
         self._tries = Tries(http.patience, stop=stop, reached=True)
         self._furthest = 0
+        self._answered = False
 
     def run(self, mount_from: Sequence[str] = ()) -> Outcome:
         """Bring the blob there; of the repositories ``mount_from`` the first that has it lends it.
@@ -102,6 +103,7 @@ class Upload:
         if self._there():
             self._meter.at(self._blob.size)
             return Outcome.EXISTED
+        self._answered = True  # so from now on it is waited for, should it go away
         location = None
         for source in mount_from:
             mounted, given = self._mount(source)
@@ -139,7 +141,7 @@ class Upload:
         return Request("POST", url, self._repository, (*self._scopes, *scopes), {"Content-Length": "0"})
 
     def _new_tries(self) -> Tries:
-        return Tries(self._http.patience, stop=self._stop)
+        return Tries(self._http.patience, stop=self._stop, reached=self._answered)
 
     def _send(self, location: str) -> None:
         offset = 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from clary._version import __version__
 from clary.images.registry import refusals
@@ -193,7 +193,7 @@ def _new_manager(proxy: str | None) -> PoolManager:
     if proxy is None:
         return PoolManager(**options)
     said = parse_url(proxy if "://" in proxy else f"http://{proxy}")
-    headers = make_headers(proxy_basic_auth=said.auth) if said.auth else None
+    headers = make_headers(proxy_basic_auth=unquote(said.auth)) if said.auth else None
     return ProxyManager(said._replace(auth=None).url, proxy_headers=headers, **options)
 
 
