@@ -7,6 +7,7 @@ import io
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from clary.errors import ClaryError, ConfigError
@@ -59,7 +60,7 @@ class Bytes:
     data: bytes = field(repr=False)
     name: str = "configuration"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest of the bytes."""
         return digest_of(self.data)
