@@ -28,7 +28,7 @@ TOGETHER = """\
 - `volume_kms_key` excludes types with NVMe disks of their own (`ml.g5`, `ml.p4d`, `ml.r5d` …).
 - `enable_network_isolation` is not for flows, which keep their record in S3.
 - `training_plan` is for one instance type.
-- Variables that begin with `CLARY_`, and the channels `runtime` and `code`, are Clary's own.
+- Variables that begin with `CLARY_`, and the channels `runtime`, `code` and `dependencies`, are Clary's own.
 
 Where no layer sets `max_runtime_in_seconds`, the limit is said when a run is submitted."""
 FALLBACKS = """\

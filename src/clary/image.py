@@ -49,7 +49,7 @@ class Image:
     user: str | None = None
     """Who runs it, ``name`` or ``uid[:gid]``. None: the base's."""
     workdir: str | None = None
-    """Where it runs. None: the base's."""
+    """Where it runs. None: the base's; where the code is baked in, that place."""
     platform: str = "linux/amd64"
     """SageMaker's jobs run on nothing else, whatever this machine is."""
     builder: str | None = None

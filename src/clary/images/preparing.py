@@ -73,6 +73,8 @@ def prepare(image: Image, project: Path, site: Site, progress: Progress, *, upgr
     base, reading the requirements and resolving them raises.
     """
     name = site.builder_of(image)
+    if image.code and image.workdir is None:
+        image = replace(image, workdir=CODE)
     choosing.refuse(name, image)
     if image.dockerfile is not None:
         return _by_dockerfile(image, name, project, site)

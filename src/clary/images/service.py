@@ -31,7 +31,8 @@ class PlannedLayer:
     size: int
     """Compressed bytes; of one that is not made yet about so many."""
     where: str
-    """``registry``, ``here`` (made, not pushed), ``to make``, ``to copy`` (of the base, from another registry)."""
+    """``registry``, ``here`` (made, not pushed), ``to make``; of the base ``to copy`` from another registry, or ``to
+    mount`` from another repository, which is copied where the registry does not mount."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def plan(prepared: Prepared, site: Site) -> Plan:
         packages=packages,
         layers=tuple(layers),
         download=sum(wheel.size for wheel in missing if any(one.where == "to make" for one in layers)),
-        upload=sum(layer.size for layer in layers if layer.where != "registry"),
+        upload=sum(layer.size for layer in layers if layer.where not in ("registry", "to mount")),
         size=size,
         notes=prepared.notes,
     )
@@ -118,7 +119,8 @@ def _base_layers(prepared: Prepared, registry: Registry) -> list[PlannedLayer]:
     repository, base = prepared.order.target.repository, prepared.base
     found = []
     for number, layer in enumerate(base.manifest.layers, 1):
-        where = "registry" if registry.has_blob(repository, layer.digest) is not None else "to copy"
+        missing = "to mount" if base.reference.host == prepared.order.target.host else "to copy"
+        where = "registry" if registry.has_blob(repository, layer.digest) is not None else missing
         found.append(PlannedLayer(f"base layer {number}", layer.size, where))
     return found
 

@@ -225,15 +225,20 @@ def _copy(value: Any) -> dict[str, str]:
     return found
 
 
-def _place(value: Any) -> str:
+def _folder(value: Any) -> str:
     text = _text(value)
     path = PurePosixPath(text)
     if not path.is_absolute() or ".." in path.parts:
         raise _WrongError(f"{text!r} is no absolute place in the image.", "Write one such as /opt/app.")
-    for taken in _MOUNTED:
-        if path.is_relative_to(taken):
-            raise _WrongError(f"Nothing can be put at {text}: {taken} is taken.", "Write one such as /opt/app.")
     return str(path)
+
+
+def _place(value: Any) -> str:
+    place = _folder(value)
+    for taken in _MOUNTED:
+        if PurePosixPath(place).is_relative_to(taken):
+            raise _WrongError(f"Nothing can be put at {place}: {taken} is taken.", "Write one such as /opt/app.")
+    return place
 
 
 def _flag(value: Any) -> bool:
@@ -273,7 +278,7 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "code": _flag,
     "entrypoint": _entrypoint,
     "user": _matching(_USER, "a user: name, uid or uid:gid"),
-    "workdir": _place,
+    "workdir": _folder,
     "platform": lambda value: str(Platform.parse(_text(value))),
     "builder": _builder,
     "repository": _matching(_REPOSITORY, "a repository's name: a-z, 0-9 and . _ - /"),

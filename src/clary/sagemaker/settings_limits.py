@@ -20,7 +20,7 @@ LARGEST_VOLUME = 16384
 """GB, a disk of EBS. Source: reference of ProcessingClusterConfig; the model of training has no maximum."""
 RESERVED_PREFIX = "CLARY_"
 """Environment variables that Clary sets for its own runtime."""
-RESERVED_CHANNELS = ("runtime", "code")
+RESERVED_CHANNELS = ("runtime", "code", "dependencies")
 """Channels by which a flow's job gets Clary's runtime and the project's code."""
 
 _PLATFORM_VARIABLE = re.compile(
