@@ -62,7 +62,8 @@ class PackageIndex:
     """Where listed files are said to lie, such as ``http://127.0.0.1:port/files``; None: here."""
     fault: Callable[[str, int], str | None] = lambda _path, _number: None
     """Gives the fault, if any, for a path and how often it was asked for before: a status such as ``503``, ``cut``
-    (half of the body), ``stall`` (half, and then nothing until the client goes), ``wrong`` (another body), or ``to:URL`` (a redirect)."""
+    (half of the body), ``stall`` (half, and nothing more until the client goes), ``wrong`` (another body), or
+    ``to:URL`` (a redirect)."""
     asked: list[Asked] = field(default_factory=list)
 
     @property

@@ -277,6 +277,45 @@ def test_a_project_for_another_python_is_refused(bench: Bench) -> None:
     assert _names(bench.lock(python=Python("3.13", "python"))) == ["pure"]
 
 
+def test_a_backend_is_asked_for_requirements_that_only_it_knows(bench: Bench) -> None:
+    bench.index.add_wheel("pure")
+    for path, data in package_index.project("mine", requires=["pure"]).items():
+        bench.write(path, data.decode().replace('dependencies = ["pure"]', 'dynamic = ["dependencies"]'))
+    (bench.project / "PKG-INFO").unlink()
+
+    assert _names(bench.lock()) == ["pure"]
+
+
+def test_groups_need_no_project(bench: Bench) -> None:
+    bench.index.add_wheel("train")
+    bench.write("pyproject.toml", '[dependency-groups]\nt = ["train"]\n')
+
+    assert _names(bench.lock(groups=["t"])) == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("project = 3\n", "image.unknown_requirements"),
+        ("[project\n", "image.bad_toml"),
+        ('[project]\nname = "m"\nversion = "1"\ndependencies = "pure"\n', "image.bad_requirement"),
+        ('[project]\nname = "m"\nversion = "1"\ndependencies = ["x y"]\n', "image.bad_requirement"),
+        ('[project]\nname = "m"\nversion = "1"\nrequires-python = "abc"\n', "image.bad_toml"),
+    ],
+)
+def test_a_project_that_is_not_well_formed_is_told(bench: Bench, text: str, code: str) -> None:
+    bench.write("pyproject.toml", text)
+
+    assert bench.refused("pyproject.toml").code == code
+
+
+def test_nothing_but_clary_is_no_package_at_all(bench: Bench) -> None:
+    lock = bench.lock(["clary"])
+
+    assert (lock.text, lock.wheels) == (b"", ())
+    assert lock.notes
+
+
 def test_digests_in_a_requirements_file_are_held_against_the_wheel(bench: Bench) -> None:
     digest = bench.index.digest(bench.index.add_wheel("pure"))
     bench.write("requirements.txt", f"pure==1.0 --hash=sha256:{digest}\n")
@@ -353,6 +392,7 @@ def test_a_copy_of_a_project_has_its_own_local_packages(bench: Bench) -> None:
         (["pure<1", "pure>1"], "image.no_solution", "pure"),
         (["old"], "image.python_mismatch", "Python"),
         (["win"], "image.no_wheel", "win"),
+        (["~/nowhere"], "image.bad_requirement", "nowhere"),
         (["./nowhere"], "image.bad_requirement", "nowhere"),
         (["compiled"], "image.needs_compiler", "compiled"),
         (["broken"], "image.build_failed", "broken"),

@@ -11,8 +11,8 @@ from clary.errors import ConfigError
 from clary.files import size_text
 from clary.images.packages import indexes, store
 from clary.images.packages.connections import Connections
+from clary.images.packages.documents import FIELD
 from clary.images.packages.downloading import Download, Ended, Job, WrongFile
-from clary.images.packages.sources import FIELD
 
 if TYPE_CHECKING:
     from clary.images.building import Progress, Wheel

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from clary.images.packages import requirement_files, sources
+from clary.images.packages import documents, requirement_files, sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,24 +162,24 @@ def _said(source: Source | None, environment: Mapping[str, str]) -> Iterator[tup
     if source is None:
         return
     for file in settings_files(source.folder, environment):
-        table = sources.toml(file)
-        yield from _of_table(table if file.name == "uv.toml" else table.get("tool", {}).get("uv", {}))
+        settings = documents.toml(file)
+        yield from _of_table(settings if file.name == "uv.toml" else documents.table(settings, "tool", "uv"))
     if source.file is not None and source.kind is sources.Kind.REQUIREMENTS:
         for url in requirement_files.read(source.file).indexes:
             yield None, re.sub(r"\$\{(\w+)\}", lambda one: environment.get(one[1], ""), url)
     if source.file is not None and source.kind is sources.Kind.SCRIPT:
-        yield from _of_table(sources.script_header(source.file).get("tool", {}).get("uv", {}))
+        yield from _of_table(documents.table(documents.script_header(source.file), "tool", "uv"))
 
 
 def _of_table(uv: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
     for one in uv.get("index", ()):
         if isinstance(one, dict) and "url" in one:
             yield one.get("name"), str(one["url"])
-    for table in (uv, uv.get("pip", {})):
+    for settings in (uv, documents.table(uv, "pip")):
         for key in ("index-url", "extra-index-url", "find-links"):
-            value = table.get(key, ())
-            for url in (value,) if isinstance(value, str) else value:
-                yield None, str(url)
+            value = settings.get(key)
+            for url in [value] if isinstance(value, str) else documents.strings(value):
+                yield None, url
 
 
 def _index(name: str | None, url: str, environment: Mapping[str, str]) -> Index:

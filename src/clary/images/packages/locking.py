@@ -15,11 +15,12 @@ from clary.code import snapshot
 from clary.errors import ClaryError, ConfigError
 from clary.files import write_whole
 from clary.images.building import Progress, Python, Wheel
-from clary.images.packages import indexes, pylocks, requirement_files, resolving, sources, store
+from clary.images.packages import documents, indexes, pylocks, requirement_files, resolving, store
 from clary.images.packages.connections import Connections
+from clary.images.packages.documents import FIELD
 from clary.images.packages.fetching import Fetcher
 from clary.images.packages.source_builds import Workshop
-from clary.images.packages.sources import FIELD, OWN, Kind, Source, scrubbed
+from clary.images.packages.sources import OWN, Kind, Source, scrubbed
 
 if TYPE_CHECKING:
     from clary.images.packages.pylocks import Raw
@@ -124,12 +125,13 @@ class _Resolution:
         self._check_digests(chosen)
         wheels, raw = self._made(chosen, resolved.folder)
         notes = resolved.notes + self._notes()
-        return Lock(pylocks.render(wheels, raw, self._python), tuple(wheels), notes), self._inputs
+        text = pylocks.render(wheels, raw, self._python) if wheels or raw else b""
+        return Lock(text, tuple(wheels), notes), self._inputs
 
     def _check_python(self) -> None:
         if self._source.kind is Kind.PYPROJECT:
             assert self._source.file is not None
-            required = sources.toml(self._source.file).get("project", {}).get("requires-python")
+            required = documents.table(documents.toml(self._source.file), "project").get("requires-python")
             resolving.check_python(required, self._python, str(self._source))
 
     def _check_digests(self, chosen: list[Wheel | Raw]) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from clary.errors import ConfigError
 from clary.images.building import Python, Wheel
 from clary.images.packages import targets
-from clary.images.packages.sources import FIELD, OWN
+from clary.images.packages.documents import FIELD
+from clary.images.packages.sources import OWN
 
 if TYPE_CHECKING:
     from packaging.pylock import Package, Pylock
@@ -109,10 +110,9 @@ def render(wheels: Sequence[Wheel], raw: Sequence[Raw], python: Python) -> bytes
         f"environments = [{_quoted(environment)}]",
         f'requires-python = "=={major}.{minor}.*"',
         'created-by = "clary"',
-        "packages = []" if not (wheels or raw) else "",
     ]
     entries = {one.name: _wheel_entry(one) for one in wheels} | {one.name: _raw_entry(one) for one in raw}
-    return ("\n".join(head).rstrip() + "\n" + "".join(entries[name] for name in sorted(entries))).encode()
+    return ("\n".join(head) + "\n" + "".join(entries[name] for name in sorted(entries))).encode()
 
 
 def _wheel_entry(wheel: Wheel) -> str:

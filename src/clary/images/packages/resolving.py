@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
-from clary.images.packages import sources, targets, uv_failures
+from clary.images.packages import documents, sources, targets, uv_failures
 from clary.images.packages.sources import OWN, Kind, Source
 
 if TYPE_CHECKING:
     from clary.images.building import Python
 
 _UNBUILT = re.compile(r"(?:Wheels are required for|Building source distributions for) `([^`]+)`")
+_BUILDS_OFF = "Building source distributions is disabled"
+"""What uv says where only the project's backend can tell what it requires."""
 _SDIST_ONLY = re.compile(r'(?m)^name = "([^"]+)"\n(?:version = .*\n)?(?:index = .*\n)?sdist = .*\n(?!wheels)')
 
 
@@ -47,6 +49,9 @@ def resolve(
     if source.kind is Kind.UV_LOCK:
         note = () if torch is None else (f"torch={torch!r} does not count: {source} names the builds of PyTorch.",)
         return Resolved(_exported(source, python, environment), source.folder, note)
+    if source.kind in (Kind.PYPROJECT, Kind.SCRIPT):
+        for one in source.asked():
+            sources.check(one)
     with tempfile.TemporaryDirectory(prefix="clary-resolve-") as work:
         folder, wanted = source.folder, _wanted(source, python, Path(work))
         if source.kind is Kind.SCRIPT:
@@ -88,7 +93,7 @@ def _compiled(
 
     done = attempt([":all:"])
     unbuilt = set(_UNBUILT.findall(done.stderr))
-    if done.returncode and unbuilt:
+    if done.returncode and (unbuilt or _BUILDS_OFF in done.stderr):
         done = attempt([])
         # The newest version may have a source only, where an older one has a wheel.
         avoidable = sorted(set(_SDIST_ONLY.findall(done.stdout)) - unbuilt)
@@ -101,7 +106,7 @@ def _compiled(
 
 
 def _exported(source: Source, python: Python, environment: Mapping[str, str]) -> bytes:
-    own = sources.toml(source.project / "pyproject.toml").get("project", {}).get("name")
+    own = documents.table(documents.toml(source.project / "pyproject.toml"), "project").get("name")
     options = ["--frozen", "--no-emit-project", "--no-default-groups", "--python", sys.executable]
     options += [] if own == OWN else ["--prune", OWN]
     options += ["--package", str(own)] if source.folder != source.project and own else []
@@ -136,15 +141,18 @@ def _wanted(source: Source, python: Python, work: Path) -> list[str]:
         made = work / "pyproject.toml"
         made.write_text(_script_project(source.file, python), encoding="utf-8")
         return [str(made)]
-    return [str(source.file), *(_choices(source, f"{source.file}:") if source.kind is Kind.PYPROJECT else ())]
+    if source.kind is not Kind.PYPROJECT:
+        return [str(source.file)]
+    has_project = bool(documents.table(documents.toml(source.file), "project"))
+    return [*([str(source.file)] if has_project else ()), *_choices(source, f"{source.file}:")]
 
 
 def _script_project(file: Path, python: Python) -> str:
     """Return a script's header as a pyproject.toml: ``uv pip compile`` leaves the header's [tool.uv] out of account."""
-    header = sources.script_header(file)
+    header = documents.script_header(file)
     check_python(header.get("requires-python"), python, file.name)
-    project = {"name": "script", "version": "0", "dependencies": header.get("dependencies", [])}
-    uv = _absolute(header.get("tool", {}).get("uv", {}), file.parent)
+    project = {"name": "script", "version": "0", "dependencies": documents.strings(header.get("dependencies"))}
+    uv = _absolute(documents.table(header, "tool", "uv"), file.parent)
     return "".join(f"{name} = {_value(value)}\n" for name, value in (("project", project), ("tool", {"uv": uv})))
 
 

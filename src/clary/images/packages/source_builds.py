@@ -22,8 +22,9 @@ from clary.errors import ClaryError, ConfigError
 from clary.files import write_whole
 from clary.images.building import Progress, Wheel
 from clary.images.packages import resolving, store, uv_failures
+from clary.images.packages.documents import FIELD
 from clary.images.packages.downloading import Job
-from clary.images.packages.sources import FIELD, scrubbed
+from clary.images.packages.sources import scrubbed
 
 if TYPE_CHECKING:
     from clary.images.packages.fetching import Fetcher

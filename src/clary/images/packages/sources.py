@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, nearest
 from clary.images.packages import requirement_files
+from clary.images.packages.documents import FIELD, script_header, strings, table, toml
 from clary.images.packages.requirement_files import normalized, required_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIELD = "image.requirements"
 OWN = "clary"
 """This package: jobs get it from the runtime channel, ahead of everything that an image holds."""
 
 _PYLOCK = re.compile(r"pylock(\.[^.]+)?\.toml")
 """Source: PEP 751, "File name"."""
-_SCRIPT = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
-"""Source: PEP 723, "Reference implementation"."""
 _OTHERS = {
     "Pipfile": "pipenv requirements > requirements.txt",
     "Pipfile.lock": "pipenv requirements > requirements.txt",
@@ -90,6 +88,18 @@ class Source:
         inside = self.file.is_relative_to(self.project)
         return self.file.relative_to(self.project).as_posix() if inside else self.file.name
 
+    def asked(self) -> list[str]:
+        """Return the requirements that a project's or a script's own text names, extras and groups included."""
+        assert self.file is not None
+        document = script_header(self.file) if self.kind is Kind.SCRIPT else toml(self.file)
+        project = table(document, "project")
+        found = [*strings(document.get("dependencies")), *strings(project.get("dependencies"))]
+        for extra in self.extras:
+            found += strings(table(project, "optional-dependencies").get(extra))
+        for group in self.groups:
+            found += strings(table(document, "dependency-groups").get(group))
+        return found
+
     def mentions_own(self) -> bool:
         """Tell whether Clary itself is asked for."""
         if self.kind is Kind.LIST:
@@ -99,22 +109,24 @@ class Source:
             return OWN in requirement_files.read(self.file).names
         if self.kind in (Kind.UV_LOCK, Kind.PYLOCK):
             return f'name = "{OWN}"' in self.file.read_text(encoding="utf-8")
-        table = script_header(self.file) if self.kind is Kind.SCRIPT else toml(self.file)
-        return OWN in {required_name(one) for one in _asked(table, self)}
+        return OWN in {required_name(one) for one in self.asked()}
 
 
 def find(project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = ()) -> Source | None:
     """Return what a plain project requires without being told where; None when it requires nothing.
 
     The order is ``uv.lock`` (with its ``pyproject.toml``; a workspace's too), ``pylock.toml``, ``requirements.txt``,
-    ``pyproject.toml``. Raises ConfigError ``image.unknown_extra``, ``image.unknown_group``, ``image.bad_toml``.
+    ``pyproject.toml``. Raises ConfigError ``image.unknown_extra``, ``image.unknown_group``, ``image.bad_toml``;
+    ``image.unknown_requirements`` for a project of Poetry or Pipenv, which would get nothing.
     """
     locked = _uv_lock(project)
     for file in (locked, project / "pylock.toml", project / "requirements.txt"):
         if file is not None and file.is_file():
             return _of_file(file, project, tuple(extras), tuple(groups))
     pyproject = project / "pyproject.toml"
-    if not pyproject.is_file() or not (extras or groups or _requires(toml(pyproject))):
+    document = toml(pyproject) if pyproject.is_file() else {}
+    if not (extras or groups or _requires(document)):
+        _refuse_others(project, document)
         return None
     return _of_file(pyproject, project, tuple(extras), tuple(groups))
 
@@ -135,47 +147,15 @@ def read(
     if extras or groups:
         raise _unusable("a list of requirements")
     for one in said:
-        _check(one)
+        check(one)
     return Source(Kind.LIST, project, listed=tuple(one.strip() for one in said)) if said else None
-
-
-def toml(file: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises ConfigError ``image.bad_toml``."""
-    import tomllib
-
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(
-            "image.bad_toml", f"{file.name} cannot be read: {error}.", next_step=f"Mend {file}.", field=FIELD
-        ) from None
-
-
-def script_header(file: Path) -> dict[str, Any]:
-    """Return the header of a script as a table (PEP 723); empty without one. Raises ConfigError ``image.bad_toml``."""
-    import tomllib
-
-    found = [one for one in _SCRIPT.finditer(file.read_text(encoding="utf-8")) if one["type"] == "script"]
-    if not found:
-        return {}
-    content = "".join(
-        line.removeprefix("#").removeprefix(" ") for line in found[0]["content"].splitlines(keepends=True)
-    )
-    try:
-        return tomllib.loads(content)
-    except ValueError as error:
-        raise ConfigError(
-            "image.bad_toml",
-            f"The header of {file.name} cannot be read: {error}.",
-            next_step="Its form is that of PEP 723: # /// script, lines of TOML behind #, # ///.",
-            field=FIELD,
-        ) from None
 
 
 def _of_file(file: Path, project: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> Source:
     source = Source(_kind(file), project, file, extras=extras, groups=groups)
     if source.kind in (Kind.PYPROJECT, Kind.UV_LOCK):
         _check_choices(source)
+        _check_project(source)
     elif source.kind is not Kind.PYLOCK and (extras or groups):
         raise _unusable(str(source))
     return source
@@ -201,6 +181,19 @@ def _kind(file: Path) -> Kind:
     )
 
 
+def _refuse_others(project: Path, document: Mapping[str, Any]) -> None:
+    poetry = table(document, "tool", "poetry", "dependencies").keys() - {"python"}
+    name = "poetry.lock" if poetry else "Pipfile" if (project / "Pipfile").is_file() else None
+    if name is not None:
+        where = "[tool.poetry]" if poetry else name
+        raise ConfigError(
+            "image.unknown_requirements",
+            f"The project keeps its requirements where Clary does not read them ({where}).",
+            next_step=f"Make a file that is known, for example by `{_OTHERS[name]}`; requirements = [] is for none.",
+            field=FIELD,
+        )
+
+
 def _uv_lock(project: Path) -> Path | None:
     """Return the project's lock: its own, or that of the workspace it is a member of."""
     if not (project / "pyproject.toml").is_file():
@@ -213,10 +206,10 @@ def _uv_lock(project: Path) -> Path | None:
 
 
 def _has_member(root: Path, pyproject: Path, project: Path) -> bool:
-    workspace = _table(_table(_table(toml(pyproject), "tool"), "uv"), "workspace")
+    workspace = table(toml(pyproject), "tool", "uv", "workspace")
     place = project.relative_to(root)
-    left_out = any(place.match(pattern) for pattern in workspace.get("exclude", ()))
-    return not left_out and any(place.match(pattern) for pattern in workspace.get("members", ()))
+    left_out = any(place.match(pattern) for pattern in strings(workspace.get("exclude")))
+    return not left_out and any(place.match(pattern) for pattern in strings(workspace.get("members")))
 
 
 def _existing(said: str, project: Path) -> Path:
@@ -243,14 +236,17 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _check(one: str) -> None:
-    """Refuse what is no requirement; uv judges the rest."""
+def check(one: str) -> None:
+    """Refuse what is no requirement; uv judges the rest.
+
+    Raises ConfigError ``image.bad_requirement``, ``image.pip_option``.
+    """
     text = one.strip()
     if text.startswith("-"):
         raise _option(text)
     name = required_name(text)
     if name is None:
-        if re.match(r"\.{0,2}/|~/|git\+|https?:|file:", text):
+        if re.match(r"\.{0,2}/|git\+|https?:|file:", text):
             return
     else:
         from packaging.requirements import InvalidRequirement, Requirement
@@ -299,11 +295,21 @@ def _unusable(where: str) -> ConfigError:
 def _check_choices(source: Source) -> None:
     """Refuse extras and groups that the project does not have."""
     project_file = source.project / "pyproject.toml"
-    table = toml(project_file if project_file.is_file() else source.folder / "pyproject.toml")
-    known_extras = _table(_table(table, "project"), "optional-dependencies")
-    if "optional-dependencies" not in _table(table, "project").get("dynamic", ()):
-        _check_known("extra", source.extras, known_extras)
-    _check_known("group", source.groups, _table(table, "dependency-groups"))
+    document = toml(project_file if project_file.is_file() else source.folder / "pyproject.toml")
+    if "optional-dependencies" not in strings(table(document, "project").get("dynamic")):
+        _check_known("extra", source.extras, table(document, "project", "optional-dependencies"))
+    _check_known("group", source.groups, table(document, "dependency-groups"))
+
+
+def _check_project(source: Source) -> None:
+    assert source.file is not None
+    if source.kind is Kind.PYPROJECT and not source.groups and not table(toml(source.file), "project"):
+        raise ConfigError(
+            "image.unknown_requirements",
+            f"{source} has no [project] that says what it requires.",
+            next_step="Write one with dependencies, name groups, or name another file.",
+            field=FIELD,
+        )
 
 
 def _check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
@@ -320,22 +326,6 @@ def _check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
             )
 
 
-def _requires(table: Mapping[str, Any]) -> bool:
-    project = _table(table, "project")
-    return bool(project.get("dependencies")) or "dependencies" in project.get("dynamic", ())
-
-
-def _asked(table: Mapping[str, Any], source: Source) -> list[str]:
-    """Return the requirements in a project's table or a script's header, extras and groups included."""
-    project = _table(table, "project")
-    found = [*table.get("dependencies", ()), *project.get("dependencies", ())]
-    for extra in source.extras:
-        found += _table(project, "optional-dependencies").get(extra, ())
-    for group in source.groups:
-        found += (one for one in _table(table, "dependency-groups").get(group, ()) if isinstance(one, str))
-    return found
-
-
-def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = table.get(name)
-    return value if isinstance(value, dict) else {}
+def _requires(document: Mapping[str, Any]) -> bool:
+    project = table(document, "project")
+    return bool(project.get("dependencies")) or "dependencies" in strings(project.get("dynamic"))

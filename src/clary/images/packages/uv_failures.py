@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from clary.errors import ClaryError, ConfigError, NotFoundError, PermissionDeniedError, Retry
 from clary.images.packages import targets
+from clary.images.packages.documents import FIELD
 from clary.images.packages.pylocks import no_wheel
-from clary.images.packages.sources import FIELD, scrubbed
+from clary.images.packages.sources import scrubbed
 
 if TYPE_CHECKING:
     from clary.images.building import Python
@@ -47,6 +48,8 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
         return index_refused(host(refused["url"] or refused["other"]), refused["status"], details)
     if "No space left on device" in text:
         return disk_full("uv's cache", "UV_CACHE_DIR")
+    if "the network was disabled" in text:
+        return unreachable("any URL", "UV_OFFLINE is set", details)
     if missing is not None:
         return _not_found(missing[1], source, details)
     if unbuilt is not None:
@@ -60,7 +63,7 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
     unbuildable = _UNBUILDABLE.search(text)
     if unbuildable is not None:
         return build_failed(unbuildable[1].partition(" @ ")[0], last_words(text), details)
-    if "parse" in text or "Expected" in text or "Distribution not found" in text:
+    if "parse" in text or "xpected" in text or "Distribution not found" in text:
         return _bad_requirement(text, source, details)
     return ConfigError(
         "image.resolve_failed",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clary.errors import ClaryError
-from clary.images.packages import sources
+from clary.images.packages import documents, sources
 from clary.images.packages.sources import Kind
 
 if TYPE_CHECKING:
@@ -90,6 +90,26 @@ def test_groups_of_a_project_without_requirements_count(tmp_path: Path) -> None:
     assert found.groups == ("train",)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "way"),
+    [
+        ("pyproject.toml", '[tool.poetry.dependencies]\npython = "^3.12"\nnumpy = "*"\n', "poetry export"),
+        ("Pipfile", '[packages]\nnumpy = "*"\n', "pipenv requirements"),
+    ],
+)
+def test_a_project_of_another_tool_is_not_taken_for_one_that_needs_nothing(
+    tmp_path: Path, name: str, text: str, way: str
+) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(ClaryError) as caught:
+        sources.find(tmp_path)
+
+    assert caught.value.code == "image.unknown_requirements"
+    assert way in caught.value.next_step
+    assert sources.read([], tmp_path) is None
+
+
 def test_an_empty_list_requires_nothing_and_none_looks(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")
 
@@ -121,7 +141,7 @@ def test_a_file_is_known_by_its_name(tmp_path: Path, name: str, text: str, kind:
 def test_the_header_of_a_script_is_read_and_its_body_is_not(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(_SCRIPT)
 
-    header = sources.script_header(tmp_path / "train.py")
+    header = documents.script_header(tmp_path / "train.py")
 
     assert header["dependencies"] == ["numpy"]
     assert header["tool"]["uv"]["index-url"] == "https://example.com/simple"
