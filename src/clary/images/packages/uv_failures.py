@@ -197,11 +197,12 @@ def host(text: str) -> str:
 
 
 def last_words(text: str) -> str:
-    """Return the last line that a build wrote before uv told that it had failed; else uv's last cause."""
+    """Return the last line of what a build wrote, one that speaks of an error if there is one; else uv's last cause."""
     text = text.partition("\nhint:")[0]
     before, told_by_uv, after = text.partition("error: Failed to ")
     said = after.partition("[stderr]")[2] or (before if told_by_uv else "") or _last_cause(text)
     lines = [line.strip() for line in said.splitlines() if re.search(r"\w", line)]
+    lines = [line for line in lines if re.search(r"\berror\b", line, re.IGNORECASE)] or lines
     return re.sub(r"^(?:error|fatal): ", "", lines[-1])[:300] if lines else "nothing was said"
 
 
