@@ -74,6 +74,19 @@ def test_calls_run_in_jobs_of_their_own_through_lost_replies_and_outages(lab: La
     assert bodies(lab, run) == ["body of apart 0", "body of apart 1", "body of apart 2"]
 
 
+def test_what_calls_print_is_followed_as_it_comes(lab: Lab) -> None:
+    run = start(lab, "spread", count=2, pause=4.0)
+    seen = {}
+    for host, _, text in service.logs(lab.stack, run.id, follow=True):
+        if text.startswith("body of apart"):
+            seen[host, text] = service.get_run(lab.stack, run.id).status
+    assert seen == {
+        ("apart#1 algo-1", "body of apart 0"): "running",
+        ("apart#2 algo-1", "body of apart 1"): "running",
+    }
+    assert bodies(lab, run) == ["body of apart 0", "body of apart 1"]
+
+
 def test_bodies_ask_and_tell_and_fail_as_in_the_flows_own_job(lab: Lab) -> None:
     run = start(lab, "odds")
     found = value(lab, run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
     from clary.agent.place import Place
     from clary.journal.state import RunState
+    from clary.sagemaker.logs import Tail
+
+JOBS_AT_ONCE = 4
+"""Jobs whose output is looked at in one second: two requests each, of 25 that CloudWatch takes from an account."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,39 @@ def stop_left(place: Place, state: RunState) -> None:
         raise trouble
 
 
-def lines(place: Place, state: RunState) -> Iterator[tuple[str, float, str]]:
-    """Yield what the jobs of the calls have printed so far, as (``path host``, epoch seconds, line)."""
-    from clary.sagemaker import logs
+class Output:
+    """What the jobs of a run's calls print, as (``path host``, epoch seconds, line): a few of them read in turn."""
 
-    for child in jobs_of(state):
-        for line in logs.tail(place.aws, child.job, stop=lambda: True):
+    def __init__(self, place: Place, besides: frozenset[str] = frozenset()) -> None:
+        """Read the jobs of this place, but for those that are named."""
+        self._place = place
+        self._over = set(besides)
+        self._besides = besides
+        self._tails: dict[str, Tail] = {}
+        self._read: dict[str, float] = {}
+        """When a job's output was looked at last."""
+
+    def new_lines(self, state: RunState) -> Iterator[tuple[str, float, str]]:
+        """Yield what has come from those jobs under way that were not looked at for the longest time."""
+        going = [child for child in jobs_of(state) if child.job not in self._over and self._is_going(child)]
+        for child in sorted(going, key=lambda child: self._read.get(child.job, 0.0))[:JOBS_AT_ONCE]:
+            self._read[child.job] = time.monotonic()
+            yield from self._lines(child)
+            if child.ended:
+                self._over.add(child.job)
+
+    def rest(self, state: RunState) -> Iterator[tuple[str, float, str]]:
+        """Yield all that has not been read, of all jobs: CloudWatch may have the last lines late."""
+        for child in jobs_of(state):
+            if child.job not in self._besides:
+                yield from self._lines(child)
+
+    def _is_going(self, child: ChildJob) -> bool:
+        return not child.ended or child.job in self._tails
+
+    def _lines(self, child: ChildJob) -> Iterator[tuple[str, float, str]]:
+        from clary.sagemaker.logs import Tail
+
+        tail = self._tails.setdefault(child.job, Tail(self._place.aws, child.job))
+        for line in tail.new_lines():
             yield f"{child.path} {line.host}", line.timestamp_ms / 1000, line.text

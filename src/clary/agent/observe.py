@@ -41,11 +41,10 @@ def follow(place: Place, run: str, observer: Observer | None) -> RunView:
     """Tell an observer of all that happens to a run until nothing runs for it any more; return it as it ended."""
     with place.log(run) as log:
         watch = _Watch(place, run, log, observer)
+        calls = children.Output(place, frozenset(job.job for job in children.jobs_of(watch.state) if job.ended))
         while not watch.over:
-            if place.local:
-                _follow_output(watch)
-            else:
-                _follow_job(watch)
+            _tell(watch, _local_lines(watch, follow=True) if place.local else _job_to_its_end(watch, calls))
+        _tell(watch, _rest(watch, calls))
         return watch.view()
 
 
@@ -239,52 +238,49 @@ class _Watch:
             self._messages.add(phase.message)
 
 
-def _follow_job(watch: _Watch) -> None:
-    """Follow the latest attempt until the watch is over or another attempt begins."""
+def _tell(watch: _Watch, lines: Iterator[tuple[str, float, str]]) -> None:
+    for host, moment, text in lines:
+        if watch.observer is not None:
+            watch.observer.log(host, moment, text)
+
+
+def _job_to_its_end(watch: _Watch, calls: children.Output) -> Iterator[tuple[str, float, str]]:
+    """Yield the output of the latest attempt until the watch is over or another attempt begins."""
     number = watch.attempt
     while not watch.may_have_output and not watch.over and watch.attempt == number:
         watch.pause(LOG_SECONDS)
-    for host, moment, text in _tail(watch, number, follow=True):
-        if watch.observer is not None:
-            watch.observer.log(host, moment, text)
-
-
-def _follow_output(watch: _Watch) -> None:
-    for host, moment, text in _local_lines(watch, follow=True):
-        if watch.observer is not None:
-            watch.observer.log(host, moment, text)
+    yield from _tail(watch, number, calls, follow=True)
 
 
 def _job_lines(watch: _Watch, follow: bool) -> Iterator[tuple[str, float, str]]:
-    number = 0
+    number, calls = 0, children.Output(watch.place)
     while number < watch.attempt:
         number = min(one for one in watch.state.attempts if one > number)
-        yield from _tail(watch, number, follow=follow)
+        yield from _tail(watch, number, calls, follow=follow)
+    yield from _rest(watch, calls)
+
+
+def _rest(watch: _Watch, calls: children.Output) -> Iterator[tuple[str, float, str]]:
     with watch.patience():
-        yield from children.lines(watch.place, watch.state)
+        yield from calls.rest(watch.state)
 
 
-def _tail(watch: _Watch, number: int, *, follow: bool) -> Iterator[tuple[str, float, str]]:
-    """Yield the lines of an attempt's job; begun again behind the last line when an outage cut it off."""
+def _tail(watch: _Watch, number: int, calls: children.Output, *, follow: bool) -> Iterator[tuple[str, float, str]]:
+    """Yield the lines of an attempt's job, and with ``follow`` those of its calls' jobs as they come."""
     from clary.sagemaker import logs
 
     job = watch.state.attempts[number].job
     if job is None:
         return
-
-    def last() -> bool:
-        return not follow or watch.over or watch.attempt != number
-
-    since, done = None, False
-    while not done:
+    tail, last, done = logs.Tail(watch.place.aws, job), False, False
+    while not (last and done):
+        last, done = not follow or watch.over or watch.attempt != number, False
         with watch.patience():
-            for line in logs.tail(
-                watch.place.aws, job, since=since, stop=last, poll_seconds=LOG_SECONDS, pause=watch.pause
-            ):
-                since = line.timestamp_ms + 1
-                yield line.host, line.timestamp_ms / 1000, line.text
+            yield from ((line.host, line.timestamp_ms / 1000, line.text) for line in tail.new_lines())
+            if follow:
+                yield from calls.new_lines(watch.state)
             done = True
-        if not done:
+        if not (last and done):
             watch.pause(LOG_SECONDS)
 
 

@@ -6,20 +6,18 @@ Groups and streams do not exist until the first byte, so a missing one is normal
 from __future__ import annotations
 
 import heapq
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clary.errors import NotFoundError, ThrottledError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from clary.sagemaker.session import Aws
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 PROCESSING_GROUP = "/aws/sagemaker/ProcessingJobs"
-POLL_SECONDS = 2.0
 # Pages of one stream in one poll, so that a stream that never rests leaves room for the others.
 _PAGES_PER_POLL = 50
 _PAGES_BACK = 20
@@ -34,36 +32,20 @@ class LogLine(NamedTuple):
     text: str
 
 
-def tail(
-    aws: Aws,
-    job_name: str,
-    *,
-    since: int | None = None,
-    stop: Callable[[], bool],
-    poll_seconds: float = POLL_SECONDS,
-    group: str = TRAINING_GROUP,
-    pause: Callable[[float], object] = time.sleep,
-) -> Iterator[LogLine]:
-    """Yield the job's lines as they come, each once, in the order of time within a poll.
+class Tail:
+    """The output of one job, read as it comes: each line once, through outages and pauses of any length."""
 
-    Args:
-        aws: where.
-        job_name: the job.
-        since: only lines of this moment or later, in epoch milliseconds.
-        stop: asked once before each poll; when it says yes, that poll is the last one.
-        poll_seconds: pause between polls.
-        group: the log group.
-        pause: sleeps for that many seconds.
-    """
-    streams: dict[str, _Stream] = {}
-    while True:
-        last = stop()
-        for name in _stream_names(aws, group, job_name):
-            streams.setdefault(name, _Stream(aws, group, name, since))
-        yield from heapq.merge(*(stream.new_lines() for stream in streams.values()), key=_moment)
-        if last:
-            return
-        pause(poll_seconds)
+    def __init__(self, aws: Aws, job_name: str, *, group: str = TRAINING_GROUP) -> None:
+        self._aws = aws
+        self._job = job_name
+        self._group = group
+        self._streams: dict[str, _Stream] = {}
+
+    def new_lines(self) -> Iterator[LogLine]:
+        """Yield what has come since the last time, in the order of time."""
+        for name in _stream_names(self._aws, self._group, self._job):
+            self._streams.setdefault(name, _Stream(self._aws, self._group, name))
+        yield from heapq.merge(*(stream.new_lines() for stream in self._streams.values()), key=_moment)
 
 
 def last_lines(aws: Aws, job_name: str, n: int, *, group: str = TRAINING_GROUP) -> list[LogLine]:
@@ -110,7 +92,6 @@ class _Stream:
     aws: Aws
     group: str
     name: str
-    since: int | None
     token: str | None = None
     # Where the pages of this token begin: it goes with the token, which counts from there.
     start: int | None = None
@@ -139,7 +120,7 @@ class _Stream:
                 return self._get()
             except ValidationError:  # tokens expire after a day
                 self.token = None
-        self.start = self.since if self.moment < 0 else self.moment
+        self.start = None if self.moment < 0 else self.moment
         page = self._get()
         return page | {"events": self._without_seen(page["events"])}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clary.sagemaker.logs import TRAINING_GROUP, LogLine, last_lines, tail
+from clary.sagemaker.logs import TRAINING_GROUP, LogLine, Tail, last_lines
 from clary.sagemaker.session import Aws
 from scripted_aws import ScriptedAws, refusal
 
@@ -72,17 +72,6 @@ def write(cloud: Aws, now: int) -> Write:
     return put
 
 
-class Polls:
-    """Ends the tail after so many polls, and does something before each."""
-
-    def __init__(self, *before: Callable[[], None]) -> None:
-        self.before = list(before)
-
-    def __call__(self) -> bool:
-        self.before.pop(0)()
-        return not self.before
-
-
 def texts(lines: list[LogLine]) -> list[str]:
     return [line.text for line in lines]
 
@@ -91,8 +80,14 @@ def nothing() -> None:
     pass
 
 
-def followed(aws: Aws, *before: Callable[[], None], **options: Any) -> list[LogLine]:
-    return list(tail(aws, "digits", stop=Polls(*before), pause=lambda _: None, **options))
+def followed(aws: Aws, *before: Callable[[], None]) -> list[LogLine]:
+    """Read as often as there is something to be done before it."""
+    tail = Tail(aws, "digits")
+    lines: list[LogLine] = []
+    for act in before:
+        act()
+        lines += tail.new_lines()
+    return lines
 
 
 def test_a_job_without_output_has_no_lines(cloud: Aws) -> None:
@@ -124,11 +119,6 @@ def test_a_job_with_a_longer_name_is_another(cloud: Aws, write: Write) -> None:
     write("digits-2/algo-1-1700000000", [(0, "theirs")])
     write("digits/algo-1-1700000000", [(0, "ours")])
     assert texts(followed(cloud, nothing)) == ["ours"]
-
-
-def test_only_lines_since_a_moment(cloud: Aws, write: Write, now: int) -> None:
-    write("digits/algo-1-1700000000", [(0, "old"), (10, "new")])
-    assert texts(followed(cloud, nothing, since=now + 10)) == ["new"]
 
 
 def test_the_last_lines_of_all_hosts(cloud: Aws, write: Write) -> None:
@@ -184,15 +174,6 @@ def test_throttling_only_delays(aws: Aws, scripted: ScriptedAws) -> None:
     scripted.answers("DescribeLogStreams", throttled, (200, STREAM))
     scripted.answers("GetLogEvents", throttled, page("f/1", (1, "a")), page("f/1"))
     assert texts(followed(aws, nothing, nothing, nothing)) == ["a"]
-
-
-def test_the_pause_is_as_asked(aws: Aws, scripted: ScriptedAws) -> None:
-    scripted.answers(
-        "DescribeLogStreams", refusal("ResourceNotFoundException", "The specified log group does not exist.")
-    )
-    pauses: list[float] = []
-    assert list(tail(aws, "digits", stop=Polls(nothing, nothing), poll_seconds=7.0, pause=pauses.append)) == []
-    assert pauses == [7.0]
 
 
 def test_the_last_lines_go_back_over_empty_pages(aws: Aws, scripted: ScriptedAws) -> None:
