@@ -8,22 +8,23 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from uv import find_uv_bin
+
 from clary.images import oci
 from clary.images.building import Python
 from clary.images.reference import Reference
+from registry_server import docker_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,9 @@ class Engine:
 @contextmanager
 def engine_running(folder: Path) -> Iterator[Engine]:
     """Run an engine and a registry for as long as the context lasts; both are ended by their own process."""
-    with registry_running(folder / "registry") as registry, _dockerd(folder / "docker") as place:
+    (folder / "registry").mkdir()
+    with docker_registry(folder / "registry") as server, _dockerd(folder / "docker") as place:
+        registry = server.host
         engine = Engine(place, registry, Reference(registry, "base/python"))
         name = f"{registry}/base/python:{_VERSION}"
         path = f"ENV PATH=/{_PREFIX}/bin:/usr/bin:/bin"
@@ -89,21 +92,6 @@ def engine_running(folder: Path) -> Iterator[Engine]:
         engine.docker("push", name)
         digest = oci.digest_of(engine.look(Reference(registry, "base/python", _VERSION)))
         yield Engine(place, registry, Reference(registry, "base/python", _VERSION, digest))
-
-
-@contextmanager
-def registry_running(folder: Path, settings: str = "") -> Iterator[str]:
-    """Run Debian's registry on a free port and give its host and port; ``settings`` are further lines of its file."""
-    folder.mkdir(parents=True)
-    port = _free_port()
-    file = folder / "registry.yml"
-    file.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f'http: {{addr: "127.0.0.1:{port}"}}\n{settings}'
-    )
-    with _running(["/usr/bin/docker-registry", "serve", str(file)], folder / "log"):
-        _wait(lambda: _answers(f"http://127.0.0.1:{port}/v2/"), folder / "log")
-        yield f"127.0.0.1:{port}"
 
 
 @contextmanager
@@ -146,18 +134,6 @@ def _wait(ready: Callable[[], bool], log: Path) -> None:
         time.sleep(0.02)
 
 
-def _answers(url: str) -> bool:
-    with suppress(OSError), urllib.request.urlopen(url, timeout=2) as reply:
-        return bool(reply.status == 200)
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def _root() -> bytes:
     """Return a file system as a tar: busybox, this Python without its tests and packages, and their libraries."""
     packed = io.BytesIO()
@@ -187,7 +163,7 @@ def _add_python(tar: tarfile.TarFile) -> None:
 
     tar.add(program, f"{_PREFIX}/bin/python{_VERSION}")
     tar.add(modules, f"{_PREFIX}/lib/python{_VERSION}", filter=kept)
-    for library in _libraries([program, *modules.glob("lib-dynload/*.so")]):
+    for library in _libraries([program, Path(find_uv_bin()), *modules.glob("lib-dynload/*.so")]):
         tar.add(library.resolve(), f"lib/x86_64-linux-gnu/{library.name}")
     tar.add(Path("/lib64/ld-linux-x86-64.so.2").resolve(), "lib64/ld-linux-x86-64.so.2")
 

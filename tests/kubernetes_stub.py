@@ -124,7 +124,7 @@ class Stub:
 
     def create(self, kind: str, namespace: str, sent: Object) -> tuple[int, Object]:
         """Make an object as a client sends it."""
-        import kubernetes_validate
+        import kubernetes_validate  # type: ignore[import-untyped]
 
         kubernetes_validate.validate(sent, VERSION, strict=True)
         assert sent["metadata"].get("namespace", namespace) == namespace

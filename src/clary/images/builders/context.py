@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from clary.images.builders.dockerignore import Ignored
 
 IGNORE_FILE = ".dockerignore"
+_LEVEL = 1
+"""Of compression: a context travels once, and no level makes much less of the program that most of it may be."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ def pack(entries: Iterable[Entry], target: Path, *, compressed: bool) -> str:
         raw = _Hashing(closing.enter_context(target.open("wb")))
         stream = cast("IO[bytes]", raw)
         if compressed:
-            packed = gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=6, mtime=0)
+            packed = gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=_LEVEL, mtime=0)
             stream = cast("IO[bytes]", closing.enter_context(packed))
         archive = closing.enter_context(tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT))
         folders: set[str] = set()
+        _add_folder(archive, ".")  # Docker takes an archive for a Dockerfile whose first entry has a long header
         for entry in sorted(entries, key=lambda one: one.path):
             _add_folders(archive, entry, folders)
             if not entry.folder:
@@ -128,9 +131,13 @@ def _add_folders(archive: tarfile.TarFile, entry: Entry, known: set[str]) -> Non
     for name in [*above, entry.path] if entry.folder else above:
         if name not in known:
             known.add(name)
-            made = tarfile.TarInfo(name)
-            made.type, made.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(made)
+            _add_folder(archive, name)
+
+
+def _add_folder(archive: tarfile.TarFile, name: str) -> None:
+    made = tarfile.TarInfo(name)
+    made.type, made.mode = tarfile.DIRTYPE, 0o755
+    archive.addfile(made)
 
 
 def _add(archive: tarfile.TarFile, entry: Entry) -> None:

@@ -19,10 +19,14 @@ _KEPT = 200
 """Lines of a program's output that are kept."""
 _SHOWN = 15
 """Lines of it that an error shows at most."""
-_GRACE = 10
-"""Seconds between asking a program to end and ending it."""
-_STAMP = re.compile(r"^#\d+ (\d+\.\d+ )?")
-"""What BuildKit puts before a line: the step's number, and its seconds."""
+_GRACE = 2
+"""Seconds between asking a program to end and ending it.
+
+Docker 20.10's does not always end when it is asked; the engine stops a build whose program is gone."""
+_LONGEST = 300
+"""Characters of a line that an error shows."""
+_STEP = re.compile(r"#(\d+) \d+\.\d+ (.*)")
+"""What a step's programs say, as BuildKit tells it: after the step's number and the seconds."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -60,9 +64,12 @@ def run(
 
 
 def useful(lines: Sequence[str]) -> str:
-    """Return the lines at the end that say what went wrong."""
-    said = [_STAMP.sub("", line) for line in lines]
-    return "\n".join(said[-_SHOWN:])
+    """Return the lines that say what went wrong: the last step's own, and the program's last word."""
+    steps = [found for line in lines if (found := _STEP.fullmatch(line))]
+    said = [found[2] for found in steps if found[1] == steps[-1][1]]
+    others = [line for line in lines if not line.startswith(("#", "---", " > "))]
+    shown = [*said[1 - _SHOWN :], *others[-1:]] if said else others[-_SHOWN:]
+    return "\n".join(line[:_LONGEST] for line in shown or lines[-_SHOWN:])
 
 
 def _listened(stream: IO[bytes], progress: Progress) -> list[str]:
