@@ -156,7 +156,7 @@ def _planned(
     assert isolation is not None
     at = f"checkpoints.{checkpoint.name}.resources"
     own = (f"the checkpoint {checkpoint.name}", isolation.resources)
-    resolved = settings.resolve([*layers, ("isolated checkpoints", _OF_ONE_HOST), own], at=at, use=settings.Use.FLOW)
+    resolved = settings.resolve([*layers, ("isolated checkpoints", _OF_ONE_HOST), own], at=at, use=settings.Use.CALL)
     wanted, referring, secrets_at = secrets.taken_out(place, resolved.settings)
     code = replace(
         _with_image(flows, checkpoint, wanted.instance_type, images),

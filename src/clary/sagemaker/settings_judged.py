@@ -20,6 +20,8 @@ class Use(StrEnum):
     ANY = "any"
     FLOW = "flow"
     """Its progress is in its record, and it needs S3."""
+    CALL = "call"
+    """One call of an isolated checkpoint, which says what starts on its hosts; else as a flow."""
     CONTAINER = "container"
     """A plain container: all it keeps is what SageMaker carries to S3."""
 

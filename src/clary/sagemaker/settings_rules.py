@@ -161,7 +161,7 @@ def registry_credentials_have_a_use(judged: Judged) -> Iterator[Finding]:
 
 def flows_reach_their_record(judged: Judged) -> Iterator[Finding]:
     """A flow's record is in S3, and its own credentials come over the network."""
-    if judged.use is Use.FLOW and judged.settings.enable_network_isolation:
+    if judged.use in (Use.FLOW, Use.CALL) and judged.settings.enable_network_isolation:
         yield broken(
             "enable_network_isolation",
             "true",

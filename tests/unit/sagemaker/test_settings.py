@@ -383,6 +383,7 @@ def test_contradictions(values: dict[str, Any], use: Use, path: str) -> None:
         ({"enable_network_isolation": True}, Use.CONTAINER),
         ({"input_data": {"code": "s3://bucket/x"}}, Use.CONTAINER),
         ({"instance_count": 2}, Use.CONTAINER),
+        ({"instance_count": 2}, Use.CALL),
         ({"volume_kms_key": "alias/a", "instance_type": "ml.c5n.xlarge"}, Use.FLOW),
         ({"registry_access": "Vpc", "registry_credentials_lambda": LAMBDA, **VPC}, Use.FLOW),
         ({"training_plan": PLAN, "instance_type": "ml.p5.48xlarge"}, Use.FLOW),
