@@ -9,7 +9,7 @@ from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
 from clary.cli.progress_line import ProgressLine
-from clary.cli.run_text import call_line
+from clary.cli.run_text import call_line, log_line
 
 if TYPE_CHECKING:
     from clary.agent.views import CallView, PhaseView, ProgressView, RunView
@@ -68,8 +68,7 @@ class LiveView:
             return
         self._said[key] += 1
         self._say_kept()
-        self._hosts.add(host)
-        self._say(f"[{host}] {line}" if len(self._hosts) > 1 else line)
+        self._say(log_line(host, line, self._hosts))
 
     def call(self, call: CallView) -> None:
         """Print a checkpoint call; those recorded by an earlier attempt are counted and told in one line."""

@@ -191,6 +191,15 @@ def call_line(call: CallView) -> str:
     return f"{mark} {call.path}  {took}" + ("  failed" if failed else "")
 
 
+def log_line(host: str, text: str, hosts: set[str]) -> str:
+    """Return a line of output with its host once there are several in ``hosts``, which takes it in.
+
+    That of a call in a job of its own, ``fit#1 algo-1``, is always named: its lines are not the flow's.
+    """
+    hosts.add(host)
+    return f"[{host}] {text}" if len(hosts) > 1 or " " in host else text
+
+
 def origin_text(call: CallView) -> str:
     """Return where a result that was not computed in its run comes from: ``reused from run 01K…``."""
     origin = call.origin or {}

@@ -95,11 +95,10 @@ def logs(run: str, stack_name: str | None, follow: bool) -> int:
         return 0
     hosts: set[str] = set()
     for host, when, text in lines:
-        hosts.add(host)
         if state.current().json:
             output.line(_log_event(host, when, text))
         else:
-            say(f"[{host}] {text}" if len(hosts) > 1 else text)
+            say(run_text.log_line(host, text, hosts))
     return _end_of_logs(service.get_run(stack, identifier)) if follow else 0
 
 

@@ -274,6 +274,13 @@ def test_hosts_are_named_once_there_are_several(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines() == ["a", "[algo-2] b", "[algo-1] c"]
 
 
+def test_what_a_call_prints_in_its_own_job_is_told_from_the_flows_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    view = LiveView()
+    for host, line in (("fit#1 algo-1", "a"), ("fit#1 algo-1", "b")):
+        view.log(host, BEGAN, line)
+    assert capsys.readouterr().out.splitlines() == ["[fit#1 algo-1] a", "[fit#1 algo-1] b"]
+
+
 def test_a_failed_call_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     LiveView().call(call(3, status="failed"))
     assert capsys.readouterr().out == "  ✗ train#3  0.42 s  failed\n"
