@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import image_page
 import job_settings_page
 
 from clary import config
@@ -189,6 +190,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings,
     "flavors.md": all_flavors,
     "job-settings.md": lambda: job_settings_page.page(MADE),
+    "image.md": lambda: image_page.page(MADE),
 }
 
 

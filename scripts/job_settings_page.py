@@ -58,17 +58,17 @@ def page(made: str) -> str:
         made,
         INTRODUCTION,
         "## Settings",
-        _table(("setting", "default", "meaning", "in CreateTrainingJob"), _settings()),
+        table(("setting", "default", "meaning", "in CreateTrainingJob"), _settings()),
         "## A channel of `input_data`",
-        _table(("member", "default", "meaning"), _channel()),
+        table(("member", "default", "meaning"), _channel()),
         "## What goes together",
         TOGETHER,
         "## Fallback instance types",
         FALLBACKS,
         "## Names from other tools",
         OTHERS,
-        _table(("name", "setting here"), [(f"`{name}`", f"`{other[name]}`") for name in sorted(other)]),
-        _table(("refused", "instead"), [(f"`{name}`", refused[name]) for name in sorted(refused)]),
+        table(("name", "setting here"), [(f"`{name}`", f"`{other[name]}`") for name in sorted(other)]),
+        table(("refused", "instead"), [(f"`{name}`", refused[name]) for name in sorted(refused)]),
         TOLD,
     ]
     return "\n\n".join(parts) + "\n"
@@ -108,6 +108,7 @@ def texts(model: type) -> dict[str, str]:
     return found
 
 
-def _table(headers: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+def table(headers: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
     lines = [headers, ("---",) * len(headers), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

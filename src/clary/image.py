@@ -19,7 +19,7 @@ class Image:
     """
 
     base: str | None = None
-    """What it is made on: a reference, or a short name such as ``python:3.12``, ``cuda:12.6``, ``pytorch:2.6-gpu``.
+    """What it is made on: a reference, or a short name such as ``python:3.12``, ``cuda:12.9``, ``pytorch:2.8-gpu``.
     None: a slim image of the Python in ``python``."""
     requirements: str | Sequence[str] | None = None
     """Python packages: a list, or a file (``requirements.txt``, ``pyproject.toml``, ``uv.lock``, ``pylock.toml``, or a

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clary
 from clary import errors
 from clary.code.project import Project, find_project
 from clary.errors import ClaryError, UsageError, nearest
@@ -260,7 +259,7 @@ def _import_step(where: str, error: BaseException) -> str:
         module = where.removeprefix("src/").removesuffix(".py").replace("/", ".")
         return f"Relative imports need a package: name the module, {module}:FLOW."
     if isinstance(error, ImportError) and error.name == "clary" and not isinstance(error, ModuleNotFoundError):
-        if error.path == clary.__file__:
+        if error.path == sys.modules["clary"].__file__:
             return _name_step(error)
         return "A file of your project is called clary.py, which hides Clary: rename it."
     if isinstance(error, ModuleNotFoundError):
@@ -276,5 +275,5 @@ def _name_step(error: ImportError) -> str:
     name = found[1] if found else ""
     if hasattr(errors, name):
         return f"Write: from clary.errors import {name}."
-    meant = nearest(name, clary.__all__)
+    meant = nearest(name, sys.modules["clary"].__all__)
     return f"Did you mean “{meant}”?" if meant else "See the names that there are: docs/reference/python.md."

@@ -36,6 +36,12 @@ _ONE = {
 _PAIRS = ("env", "secrets")
 
 
+def names() -> dict[str, str]:
+    """Return the option of each field."""
+    found = {name: f"--{name}" for name in _ONE} | {name: long for name, (long, *_) in _MANY.items()}
+    return {**found, "code": "--code/--no-code"}
+
+
 def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each field of an image, and ``--file``."""
     options = [click.option("-f", "--file", "file", metavar="FILE", help="A YAML file with these, by their names.")]

@@ -36,16 +36,18 @@ class Base:
 
 
 @dataclass(frozen=True)
-class _Cuda:
+class Cuda:
+    """A base with CUDA and Python."""
+
     tag: str
     torch: str
     python: Python
 
 
-_CUDA: Mapping[str, _Cuda] = {
-    "13.0": _Cuda("runtime-cuda-v2", "cu130", Python("3.13", "/usr/local/bin/python3", "glibc", (2, 34))),
-    "12.9": _Cuda("runtime-cuda-v1", "cu129", Python("3.13", "/usr/local/bin/python3", "glibc", (2, 34))),
-    "12.8": _Cuda(
+CUDA: Mapping[str, Cuda] = {
+    "13.0": Cuda("runtime-cuda-v2", "cu130", Python("3.13", "/usr/local/bin/python3", "glibc", (2, 34))),
+    "12.9": Cuda("runtime-cuda-v1", "cu129", Python("3.13", "/usr/local/bin/python3", "glibc", (2, 34))),
+    "12.8": Cuda(
         "12.8.1-gpu-py312-cu128-ubuntu24.04-ec2",
         "cu128",
         Python("3.12", "/usr/local/bin/python3", "glibc", (2, 39)),
@@ -53,7 +55,7 @@ _CUDA: Mapping[str, _Cuda] = {
 }
 """AWS's base images with CUDA and Python, by CUDA's version."""
 
-_FRAMEWORKS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+FRAMEWORKS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "pytorch": {
         "2.8": ("2.8.0", "3.12"),
         "2.7": ("2.7.1", "3.12"),
@@ -159,16 +161,16 @@ def _slim(said: str, version: str | None, rest: str, python: str | None) -> Base
 
 
 def _cuda(said: str, version: str | None) -> Base:
-    for known, image in _CUDA.items():
+    for known, image in CUDA.items():
         wanted = version or "12.9"
         if known == wanted or wanted.startswith(f"{known}.") or known.partition(".")[0] == wanted:
             reference = Reference.parse(f"{_CUDA_GALLERY}:{image.tag}")
             return Base(reference, gpu=True, torch=image.torch, python=image.python)
-    raise _unknown(said, [f"cuda:{known}" for known in _CUDA])
+    raise _unknown(said, [f"cuda:{known}" for known in CUDA])
 
 
 def _framework(said: str, kind: str, version: str | None, rest: str, region: str | None, suffix: str) -> Base:
-    versions = _FRAMEWORKS[kind]
+    versions = FRAMEWORKS[kind]
     short = ".".join((version or next(iter(versions))).split(".")[:2])
     if short not in versions or rest not in ("", "-gpu", "-cpu"):
         raise _unknown(said, [f"{kind}:{known}-{device}" for known in versions for device in ("gpu", "cpu")])

@@ -44,9 +44,6 @@ class Prepared:
     """What a job runs: the image that is built, by the tag that follows from its content; with the builder ``none``
     the base."""
     order: Order
-    source: Source | None = None
-    """Where the packages were said."""
-    lock: Lock | None = None
     base: BaseImage | None = None
     """None for a Dockerfile of one's own."""
     gpu: bool = False
@@ -78,120 +75,104 @@ def prepare(image: Image, project: Path, site: Site, progress: Progress, *, upgr
     choosing.refuse(name, image)
     if image.dockerfile is not None:
         return _by_dockerfile(image, name, project, site)
-    base = bases.base_of(image.base, python=image.python, region=site.region, suffix=site.suffix)
-    found = base_images.look_up(
-        base.reference, Platform.parse(image.platform), site.registries, site.images / "bases", upgrade=upgrade
-    )
-    source = _source(image, project)
-    python, lock = None, None
-    if source is not None or image.code:
-        python = base_images.python_of(base, found, site.registries, site.images / "bases")
-        _check_python(image, python, found)
-    if source is not None and python is not None:
-        lock = _locked(source, python, image.torch or base.torch, base.provides, name, site, progress, upgrade)
-    files = _added(image, project, site)
-    order = _order(image, name, project, site, found, python, lock, files, gpu=base.gpu)
-    notes = (*(lock.notes if lock else ()), *_withheld(files))
-    reference = found.reference if name == "none" else order.target
-    return Prepared(image, name, reference, order, source, lock, found, base.gpu, notes)
+    return _Preparation(image, name, project, site).run(progress, upgrade=upgrade)
 
 
-def _source(image: Image, project: Path) -> Source | None:
-    from clary.images.packages import sources
+class _Preparation:
+    """One image on its way to an order."""
 
-    said = image.requirements
-    return sources.read(
-        said if said is None or isinstance(said, str) else list(said), project, extras=image.extras, groups=image.groups
-    )
+    def __init__(self, image: Image, builder: str, project: Path, site: Site) -> None:
+        self._image = image
+        self._builder = builder
+        self._project = project
+        self._site = site
+        self._base = bases.base_of(image.base, python=image.python, region=site.region, suffix=site.suffix)
+        self._secrets = site.secrets_of(image)
 
+    def run(self, progress: Progress, *, upgrade: bool) -> Prepared:
+        from clary.images.packages import sources
 
-def _locked(
-    source: Source,
-    python: Python,
-    torch: str | None,
-    provided: tuple[str, ...],
-    builder: str,
-    site: Site,
-    progress: Progress,
-    upgrade: bool,
-) -> Lock:
-    from clary.images.packages.locking import lock
+        site, kept = self._site, self._site.images / "bases"
+        platform = Platform.parse(self._image.platform)
+        found = base_images.look_up(self._base.reference, platform, site.registries, kept, upgrade=upgrade)
+        source = sources.of_image(self._image, self._project)
+        python, lock = None, None
+        if source is not None or self._image.code:
+            python = base_images.python_of(self._base, found, site.registries, kept)
+            self._check_python(python)
+        if source is not None and python is not None:
+            lock = self._lock(source, python, progress, upgrade=upgrade)
+        cache = site.home / "code"
+        copied = added.copied(self._image, self._project, cache)
+        code = added.code(self._project, cache) if self._image.code else added.Added()
+        order = self._order(found, python, lock, copied, code)
+        notes = (*(lock.notes if lock else ()), *_withheld(copied, code))
+        reference = found.reference if self._builder == "none" else order.target
+        return Prepared(self._image, self._builder, reference, order, found, self._base.gpu, notes)
 
-    return lock(
-        source,
-        python,
-        torch=torch,
-        cache=site.images,
-        environment=site.environment,
-        progress=progress,
-        upgrade=upgrade,
-        compiler=builder in ("docker", "kaniko"),
-    )
+    def _check_python(self, python: Python) -> None:
+        asked = self._image.python
+        if asked is not None and asked != python.version:
+            raise ConfigError(
+                "image.wrong_python",
+                f"The base {self._base.reference} has Python {python.version}, and {asked} is asked for.",
+                next_step="Leave python out, or name another base.",
+                field="image.python",
+            )
 
+    def _lock(self, source: Source, python: Python, progress: Progress, *, upgrade: bool) -> Lock:
+        from clary.images.packages.locking import lock
 
-def _check_python(image: Image, python: Python, found: BaseImage) -> None:
-    if image.python is not None and image.python != python.version:
-        raise ConfigError(
-            "image.wrong_python",
-            f"The base {found.reference} has Python {python.version}, and {image.python} is asked for.",
-            next_step="Leave python out, or name another base.",
-            field="image.python",
+        return lock(
+            source,
+            python,
+            torch=self._image.torch or self._base.torch,
+            cache=self._site.images,
+            environment={**self._site.environment, **self._secrets},
+            progress=progress,
+            upgrade=upgrade,
+            compiler=self._builder in ("docker", "kaniko"),
+            provided=self._base.provides,
+        )
+
+    def _order(self, found: BaseImage, python: Python | None, lock: Lock | None, copied: Added, code: Added) -> Order:
+        image, text = self._image, lock.text if lock else b""
+        environment = _environment(image, found, packages=bool(text), gpu=self._base.gpu)
+        content = {
+            "v": BUILDER_VERSION,
+            "builder": self._builder,
+            "base": found.reference.digest,
+            "python": None if python is None else labels.python_label(python),
+            "lock": hashlib.sha256(text).hexdigest(),
+            "copy": copied.digest,
+            "code": code.digest,
+            "environment": environment,
+            **{name: image.to_dict().get(name) for name in ("apt", "entrypoint", "user", "workdir")},
+        }
+        builds = self._builder != "none"
+        host, repository = self._site.repository_of(image) if builds else (found.reference.host, "none")
+        return Order(
+            image=image,
+            project=self._project,
+            base=found.reference,
+            target=Reference(host, repository, tag_of(content)),
+            python=python,
+            lock=text,
+            code=tuple((file.path.removeprefix(f"{CODE}/"), file.source) for file in code.files),
+            labels=_labels(self._builder, found, python, lock, self._project),
+            environment=environment,
+            secrets=self._secrets,
+            tags=(image.tag,) if image.tag else (),
+            created=int(os.environ.get("SOURCE_DATE_EPOCH") or 0),
+            base_user=found.config.user,
+            system_packages=bool(self._base.provides),
         )
 
 
-def _added(image: Image, project: Path, site: Site) -> tuple[Added, Added]:
-    cache = site.home / "code"
-    return added.copied(image, project, cache), added.code(project, cache) if image.code else added.Added()
-
-
-def _withheld(files: tuple[Added, Added]) -> tuple[str, ...]:
+def _withheld(*files: Added) -> tuple[str, ...]:
     paths = [path for one in files for path in one.withheld]
     more = " …" if len(paths) > 5 else ""
     return (f"Not in the image, for they may hold secrets: {', '.join(paths[:5])}{more}",) if paths else ()
-
-
-def _order(
-    image: Image,
-    builder: str,
-    project: Path,
-    site: Site,
-    found: BaseImage,
-    python: Python | None,
-    lock: Lock | None,
-    files: tuple[Added, Added],
-    *,
-    gpu: bool,
-) -> Order:
-    copied, code = files
-    environment = _environment(image, found, packages=bool(lock and lock.text), gpu=gpu)
-    content = {
-        "v": BUILDER_VERSION,
-        "builder": builder,
-        "base": found.reference.digest,
-        "python": None if python is None else labels.python_label(python),
-        "lock": None if lock is None else hashlib.sha256(lock.text).hexdigest(),
-        "copy": copied.digest,
-        "code": code.digest,
-        "environment": environment,
-        **{name: image.to_dict().get(name) for name in ("apt", "entrypoint", "user", "workdir")},
-    }
-    host, repository = ("none", "none") if builder == "none" else site.repository_of(image)
-    return Order(
-        image=image,
-        project=project,
-        base=found.reference,
-        target=Reference(host, repository, tag_of(content)),
-        python=python,
-        lock=lock.text if lock else b"",
-        code=tuple((file.path.removeprefix(f"{CODE}/"), file.source) for file in code.files),
-        labels=_labels(builder, found, python, lock, project),
-        environment=environment,
-        secrets=site.secrets_of(image),
-        tags=(image.tag,) if image.tag else (),
-        created=int(os.environ.get("SOURCE_DATE_EPOCH") or 0),
-        base_user=found.config.user,
-        system_packages=False,
-    )
 
 
 def tag_of(content: dict[str, Any]) -> str:

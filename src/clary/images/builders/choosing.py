@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clary.images.site import Site
 
 _OTHERS = "'docker' or 'kaniko'"
-_CANNOT: Mapping[str, Mapping[str, tuple[str, str]]] = {
+CANNOT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "layers": {
         "apt": ("install Debian packages, for it runs nothing", _OTHERS),
         "dockerfile": ("carry out a Dockerfile, for it runs nothing", _OTHERS),
@@ -32,7 +32,7 @@ _CANNOT: Mapping[str, Mapping[str, tuple[str, str]]] = {
 
 def refuse(name: str, image: Image) -> None:
     """Refuse what a builder cannot do. Raises ConfigError ``image.builder_cannot``."""
-    for field, (what, others) in _CANNOT.get(name, {}).items():
+    for field, (what, others) in CANNOT.get(name, {}).items():
         if getattr(image, field):
             raise cannot(name, what, others, field)
 

@@ -15,7 +15,7 @@ from clary.images.layers.making import Made, files_layer
 from clary.images.layers.packages import package_layers
 from clary.images.layers.splitting import BUDGET, THRESHOLD, Split, split
 from clary.images.layers.venv import Venv
-from clary.images.packages import fetching, pylocks, store
+from clary.images.packages import fetching, pylocks, sources, store
 from clary.images.platforms import Platform
 from clary.images.registry.blobs import Blob, Bytes
 from clary.images.registry.layercache import LayerCache
@@ -88,7 +88,9 @@ class Layers:
 
         def fetch(wanted: Sequence[Wheel]) -> Mapping[Wheel, Path]:
             kept = store.wheel_store(self._site.images)
-            return fetching.fetch(wanted, kept, environment=self._site.environment, progress=progress)
+            environment = {**self._site.environment, **order.secrets}
+            source = sources.of_image(order.image, order.project)
+            return fetching.fetch(wanted, kept, environment=environment, progress=progress, source=source)
 
         venv = Venv(order.python, order.system_packages)
         return package_layers(self.divided(wheels, base_layers), venv, use, fetch)

@@ -61,6 +61,7 @@ def lock(
     progress: Progress,
     upgrade: bool = False,
     compiler: bool = False,
+    provided: tuple[str, ...] = (),
 ) -> Lock:
     """Return the lock of a source for a base's Python, as it was remembered or resolved now.
 
@@ -73,15 +74,16 @@ def lock(
         progress: is told when this takes long.
         upgrade: resolve anew, though nothing has changed here.
         compiler: whether the builder compiles: then packages that come as source stay in the lock as they are.
+        provided: packages that the base brings: they are left out, and what only they need.
 
     Raises ConfigError, NotFoundError and PermissionDeniedError with codes ``image.…``; each names a next step.
     """
-    record = cache / "locks" / f"{_key(source, python, torch, compiler, environment)}.json"
+    record = cache / "locks" / f"{_key(source, python, torch, compiler, environment, provided)}.json"
     known = None if upgrade else _remembered(record, source, cache)
     if known is not None:
         return known
     progress.stage(f"resolving {source}")
-    made, inputs = _Resolution(source, python, torch, cache, environment, progress, compiler).run(upgrade)
+    made, inputs = _Resolution(source, python, torch, cache, environment, progress, compiler, provided).run(upgrade)
     _remember(record, made, inputs)
     return made
 
@@ -98,6 +100,7 @@ class _Resolution:
         environment: Mapping[str, str],
         progress: Progress,
         compiler: bool,
+        provided: tuple[str, ...],
     ) -> None:
         self._source = source
         self._python = python
@@ -106,13 +109,19 @@ class _Resolution:
         self._environment = environment
         self._progress = progress
         self._compiler = compiler
+        self._provided = provided
         self._inputs: dict[str, str] = {}
 
     def run(self, upgrade: bool) -> tuple[Lock, dict[str, str]]:
         """Return the lock, and the digests of local folders and files that it was made from, by path."""
         self._check_python()
         resolved = resolving.resolve(
-            self._source, self._python, torch=self._torch, environment=self._environment, upgrade=upgrade
+            self._source,
+            self._python,
+            torch=self._torch,
+            environment=self._environment,
+            upgrade=upgrade,
+            provided=self._provided,
         )
         name = str(self._source)
         chosen = pylocks.choose(
@@ -195,9 +204,12 @@ class _Resolution:
         self._inputs[os.path.relpath(path, self._source.folder)] = digest
 
     def _notes(self) -> tuple[str, ...]:
-        if not self._source.mentions_own():
-            return ()
-        return (f"{OWN} is left out of the image: jobs get it beside their code, in the version that starts them.",)
+        notes = []
+        if self._source.mentions_own():
+            notes.append(f"{OWN} is left out of the image: jobs get it beside their code, as it is here.")
+        if self._provided:
+            notes.append(f"Packages that come with the base are not installed again: {', '.join(self._provided)}.")
+        return tuple(notes)
 
 
 def _local(place: str, folder: Path) -> Path | None:
@@ -216,7 +228,14 @@ def _without_login(raw: Raw) -> Raw:
     return replace(raw, place=place.replace("://", f"://{user}", 1))
 
 
-def _key(source: Source, python: Python, torch: str | None, compiler: bool, environment: Mapping[str, str]) -> str:
+def _key(
+    source: Source,
+    python: Python,
+    torch: str | None,
+    compiler: bool,
+    environment: Mapping[str, str],
+    provided: tuple[str, ...],
+) -> str:
     """Return a digest of everything that decides a lock, but what is on other machines."""
     decides = hashlib.sha256()
     said: dict[str, Any] = {
@@ -224,7 +243,7 @@ def _key(source: Source, python: Python, torch: str | None, compiler: bool, envi
         "uv": importlib.metadata.version("uv"),
         "python": [python.version, python.libc, python.libc_version, str(python.platform)],
         "source": [source.kind, source.listed, source.extras, source.groups, str(source)],
-        "options": [torch, compiler],
+        "options": [torch, compiler, *provided],
         "environment": _deciding(environment),
     }
     decides.update(json.dumps(said, sort_keys=True).encode())

@@ -36,9 +36,15 @@ class Resolved:
 
 
 def resolve(
-    source: Source, python: Python, *, torch: str | None, environment: Mapping[str, str], upgrade: bool
+    source: Source,
+    python: Python,
+    *,
+    torch: str | None,
+    environment: Mapping[str, str],
+    upgrade: bool,
+    provided: Sequence[str] = (),
 ) -> Resolved:
-    """Resolve a source for a target.
+    """Resolve a source for a target; packages that are ``provided`` are left out, and what only they need.
 
     Raises ConfigError, NotFoundError, PermissionDeniedError, as ``uv_failures.told`` says; ConfigError
     ``image.python_mismatch`` for a script's ``requires-python``.
@@ -48,7 +54,7 @@ def resolve(
         return Resolved(source.file.read_bytes(), source.folder)
     if source.kind is Kind.UV_LOCK:
         note = () if torch is None else (f"torch={torch!r} does not count: {source} names the builds of PyTorch.",)
-        return Resolved(_exported(source, python, environment), source.folder, note)
+        return Resolved(_exported(source, python, environment, provided), source.folder, note)
     if source.kind in (Kind.PYPROJECT, Kind.SCRIPT):
         for one in source.asked():
             sources.check(one)
@@ -57,7 +63,7 @@ def resolve(
         if source.kind is Kind.SCRIPT:
             folder = Path(work)
         excluded = Path(work) / "excluded.txt"
-        excluded.write_text(f"{OWN}\n", encoding="utf-8")
+        excluded.write_text("".join(f"{name}\n" for name in (OWN, *provided)), encoding="utf-8")
         options = [*_target_options(python), "--excludes", str(excluded)]
         options += ["--torch-backend", torch] if torch else []
         options += ["--refresh"] if upgrade else []
@@ -105,10 +111,10 @@ def _compiled(
     return done.stdout.encode()
 
 
-def _exported(source: Source, python: Python, environment: Mapping[str, str]) -> bytes:
+def _exported(source: Source, python: Python, environment: Mapping[str, str], provided: Sequence[str]) -> bytes:
     own = documents.table(documents.toml(source.project / "pyproject.toml"), "project").get("name")
     options = ["--frozen", "--no-emit-project", "--no-default-groups", "--python", sys.executable]
-    options += [] if own == OWN else ["--prune", OWN]
+    options += [part for name in (OWN, *provided) if name != own for part in ("--prune", name)]
     options += ["--package", str(own)] if source.folder != source.project and own else []
     options += _choices(source, "")
     done = run(["export", "--quiet", "--format", "pylock.toml", "--no-header", *options], source.folder, environment)

@@ -17,6 +17,8 @@ from clary.images.packages.requirement_files import normalized, required_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clary.image import Image
+
 OWN = "clary"
 """This package: jobs get it from the runtime channel, ahead of everything that an image holds."""
 
@@ -129,6 +131,13 @@ def find(project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = (
         _refuse_others(project, document)
         return None
     return _of_file(pyproject, project, tuple(extras), tuple(groups))
+
+
+def of_image(image: Image, project: Path) -> Source | None:
+    """Return where an image's packages are said; None for none. Raises what ``read`` raises."""
+    said = image.requirements
+    listed = said if said is None or isinstance(said, str) else list(said)
+    return read(listed, project, extras=image.extras, groups=image.groups)
 
 
 def read(

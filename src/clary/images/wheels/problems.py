@@ -32,7 +32,7 @@ def _bad_wheel(filename: str, problem: Problem) -> ConfigError:
         "image.bad_wheel",
         f"The wheel {filename}{where} cannot be used: {problem.text}.",
         next_step="Pin another version or build of the package, or tell its makers. A file that arrived damaged is "
-        "fetched anew after `clary image prune`.",
+        "fetched anew after `clary image cache prune`.",
         field="image.requirements",
         details={"wheel": filename, **({"entry": problem.entry} if problem.entry is not None else {})},
     )
