@@ -82,12 +82,40 @@ class TestLayers(FlavorContract):
 
 class TestDocker(FlavorContract):
     flavor = builders.DOCKER
+    example = {"network": "host", "buildx_builder": "mine"}
+    bad = [{"network": ""}, {"destination": HOST}]
 
 
 class TestKaniko(FlavorContract):
     flavor = builders.KANIKO
-    example = {"kubernetes_context": "team", "kubernetes_namespace": "builds"}
-    bad = [{"kubernetes_context": ""}]
+    example = {
+        "kubernetes_context": "team",
+        "kubernetes_namespace": "builds",
+        "executor-image": f"{HOST}/kaniko@sha256:{'a' * 64}",
+        "executor_args": ["--cache=true"],
+        "build_context_store": "s3://team-bucket/contexts",
+        "build_job_name": "team-builds",
+        "build_timeout": 1800,
+        "secret_name": "aws",
+        "secret_key": "credentials",
+        "resources": {"cpu": 2, "memory": "8Gi"},
+        "tolerations": [{"key": "builds", "operator": "Exists"}],
+        "labels": {"team": "ml"},
+    }
+    bad = [
+        {"kubernetes_context": ""},
+        {"executor_image": "https://registry/kaniko"},
+        {"executor_args": "--cache"},
+        {"build_context_store": "/somewhere"},
+        {"build_job_name": "Team"},
+        {"build_timeout": 5},
+        {"secret_name": "aws"},
+        {"secret_key": "credentials"},
+        {"resources": {"gpu": 1}},
+        {"resources": {"memory": "lots"}},
+        {"tolerations": [{"name": "builds"}]},
+        {"kaniko_config": {}},
+    ]
 
 
 class TestNone(FlavorContract):

@@ -75,7 +75,7 @@ class Docker:
 def opened(site: Site) -> Docker:
     """Return the builder with the options that a stack gives it."""
     options = site.builder if site.builder.get("flavor") == Docker.name else {}
-    given = {name: options[name] for name in ("network", "buildx_builder", "program") if options.get(name)}
+    given = {name: options[name] for name in ("network", "buildx_builder") if options.get(name)}
     return Docker(site.registries, site.home / "code", environment=site.environment, **given)
 
 

@@ -35,7 +35,7 @@ class Settings:
     build_timeout: int = TIMEOUT
     """Seconds."""
     keep_seconds: int = 600
-    """Seconds for which a finished Job stays to be looked at."""
+    """Seconds for which a Job that succeeded stays to be looked at."""
     secret_name: str | None = None
     """A Secret of the cluster with a file of AWS credentials, for clusters without roles for service accounts."""
     secret_key: str | None = None
