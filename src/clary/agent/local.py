@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ def _start(
     once: Once | None,
 ) -> RunView:
     with only_names():  # the flow runs here: a path is the very place, to read from and to write to
-        encoded = {name: encode(value, place.store) for name, value in inputs.items()} if seed is None else seed.inputs
+        encoded = _encoded(place, inputs) if seed is None else seed.inputs
     origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     run = new_id() if once is None else once.run
     if once is not None and not once.claim():
@@ -132,6 +132,10 @@ def _begun_by_another(place: Place, once: Once) -> RunView:
     while not once.begun() and time.monotonic() < deadline:
         time.sleep(_NAP)
     return replace(run_view(place.read(once.run), place.store), reused=True)
+
+
+def _encoded(place: Place, inputs: Mapping[str, Any]) -> Record:
+    return {name: encode(value, place.store, label=f"the input {name}") for name, value in inputs.items()}
 
 
 def _variables(place: Place, target: FlowTarget) -> dict[str, str]:

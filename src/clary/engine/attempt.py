@@ -171,7 +171,7 @@ def _run_flow(running: _Running, flow: Body) -> Any:
                 raise
             running.begin_again()
             continue
-        execution.write(records.completed(encode(value, execution.store)))
+        execution.write(records.completed(encode(value, execution.store, label="the flow's result")))
         return value
 
 

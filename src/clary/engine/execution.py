@@ -395,7 +395,8 @@ class Execution:
 
     def _finished(self, call: Call, value: Any, started: float) -> Record:
         self._refuse_changed_arguments(call)
-        return self._record(call, records.CALL, started, "output", encode(value, self.store))
+        output = encode(value, self.store, label=f"the result of {call.path}")
+        return self._record(call, records.CALL, started, "output", output)
 
     def _failed(self, call: Call, error: Exception, started: float) -> Record:
         """Return the record of a failure; raises Fenced where the flow has ended and will not see it."""

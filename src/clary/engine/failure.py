@@ -102,9 +102,14 @@ def _put_together(described: Record, store: ObjectStore) -> BaseException | None
 
 
 def useful_frames(error: BaseException) -> list[str]:
-    """Return ``file:line in function: code`` for the frames of the user's code, the innermost last."""
+    """Return ``file:line in function: code`` for the frames of the user's code, the innermost last.
+
+    Of an error that comes from nowhere in it, all are returned, but for those of Clary's own, which say what to do.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith((_OWN_CODE, "<frozen"))] or list(frames)
+    theirs = [frame for frame in frames if not frame.filename.startswith((_OWN_CODE, "<frozen"))]
+    if not theirs and not isinstance(error, ClaryError):
+        theirs = list(frames)
     return [
         f"{_shortened(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}".strip() for frame in theirs
     ]

@@ -118,6 +118,14 @@ def test_bad_input_leaves_no_run(local: Stack, target: str, inputs: dict[str, An
 
 
 @pytest.mark.usefixtures("project")
+def test_an_input_that_cannot_be_kept_is_named(local: Stack) -> None:
+    with pytest.raises(
+        SerializationError, match=r"the input value cannot be kept because of the input value\['lock'\]"
+    ):
+        service.start(service.load_target("flows.py:takes"), {"value": {"lock": threading.Lock()}}, local)
+
+
+@pytest.mark.usefixtures("project")
 def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack, until: Until) -> None:
     process = _begin(local, "flows.py:squares", count=40, pause=0.05)
     run = until(lambda: _under_way(local, 3))

@@ -386,6 +386,17 @@ def test_exit_codes_are_what_the_documents_say() -> None:
     }
 
 
+def test_a_refusal_of_clarys_own_shows_none_of_its_frames(tmp_path: Path) -> None:
+    @flow
+    def body() -> Any:
+        return (number for number in range(3))
+
+    outcome, _, _ = first_attempt("sqlite", tmp_path, body)
+    assert outcome.failure is not None
+    assert outcome.failure["error"]["frames"] == []
+    assert outcome.failure["error"]["message"].startswith("the flow's result cannot be kept")
+
+
 def test_people_are_shown_their_own_frames_only(tmp_path: Path) -> None:
     from clary.engine import failure
 
