@@ -119,9 +119,7 @@ def test_bad_input_leaves_no_run(local: Stack, target: str, inputs: dict[str, An
 
 @pytest.mark.usefixtures("project")
 def test_an_input_that_cannot_be_kept_is_named(local: Stack) -> None:
-    with pytest.raises(
-        SerializationError, match=r"the input value cannot be kept because of the input value\['lock'\]"
-    ):
+    with pytest.raises(SerializationError, match=r'because of the input value\["lock"\]'):
         service.start(service.load_target("flows.py:takes"), {"value": {"lock": threading.Lock()}}, local)
 
 
