@@ -17,7 +17,7 @@ from clary.errors import ConfigError
 from clary.images.building import Python, Wheel
 from clary.images.packages import targets
 from clary.images.packages.documents import FIELD
-from clary.images.packages.sources import OWN
+from clary.images.packages.sources import OWN, check_known
 
 if TYPE_CHECKING:
     from packaging.pylock import Package, Pylock
@@ -65,8 +65,8 @@ def choose(
     """
     from packaging.pylock import PylockSelectError
 
-    _check_offered("extra", extras, lock.extras)
-    _check_offered("group", groups, lock.dependency_groups)
+    check_known("extra", extras, lock.extras or (), of="lock")
+    check_known("group", groups, lock.dependency_groups or (), of="lock")
     try:
         chosen = list(
             lock.select(
@@ -180,18 +180,6 @@ def _version(filename: str) -> str:
     from packaging.utils import parse_wheel_filename
 
     return str(parse_wheel_filename(_unescaped(filename))[1])
-
-
-def _check_offered(what: str, asked: Iterable[str], offered: Iterable[str] | None) -> None:
-    known = set(offered or ())
-    for one in asked:
-        if one not in known:
-            raise ConfigError(
-                f"image.unknown_{what}",
-                f"The lock has no {what} {one!r}.",
-                next_step=f"It has: {', '.join(sorted(known)) or 'none'}.",
-                field=f"image.{what}s",
-            )
 
 
 def _unfit(problem: str, python: Python, name: str) -> ConfigError:

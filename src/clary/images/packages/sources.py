@@ -53,6 +53,9 @@ _OPTION_PLACES = {
 }
 
 
+_UNKNOWN = {"extra": "image.unknown_extra", "group": "image.unknown_group"}
+
+
 class Kind(StrEnum):
     """The forms in which requirements are written."""
 
@@ -306,8 +309,8 @@ def _check_choices(source: Source) -> None:
     project_file = source.project / "pyproject.toml"
     document = toml(project_file if project_file.is_file() else source.folder / "pyproject.toml")
     if "optional-dependencies" not in strings(table(document, "project").get("dynamic")):
-        _check_known("extra", source.extras, table(document, "project", "optional-dependencies"))
-    _check_known("group", source.groups, table(document, "dependency-groups"))
+        check_known("extra", source.extras, table(document, "project", "optional-dependencies"))
+    check_known("group", source.groups, table(document, "dependency-groups"))
 
 
 def _check_project(source: Source) -> None:
@@ -321,15 +324,19 @@ def _check_project(source: Source) -> None:
         )
 
 
-def _check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+def check_known(what: str, asked: Iterable[str], known: Iterable[str], *, of: str = "project") -> None:
+    """Refuse extras or groups (``what``) that the project or lock does not have.
+
+    Raises ConfigError ``image.unknown_extra``, ``image.unknown_group``.
+    """
     names = {normalized(name): name for name in known}
     for one in asked:
         if normalized(one) not in names:
             near = nearest(one, names)
             offered = ", ".join(sorted(names.values()))
             raise ConfigError(
-                f"image.unknown_{what}",
-                f"The project has no {what} {one!r}.",
+                _UNKNOWN[what],
+                f"The {of} has no {what} {one!r}.",
                 next_step=f"Did you mean {near!r}?" if near else f"It has: {offered or 'none'}.",
                 field=f"image.{what}s",
             )

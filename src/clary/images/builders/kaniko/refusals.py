@@ -40,7 +40,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, which the caller may expect
             return PermissionDeniedError(
                 "image.cluster_denied",
                 f"The cluster does not let this user {what}: {self.said}",
-                next_step="Let an administrator bind the role that docs/internals/images-builders.md shows.",
+                next_step="Let an administrator bind the role that docs/how-to/images.md shows.",
                 details=details,
             )
         if self.status == 429:
