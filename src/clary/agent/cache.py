@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from clary.artifacts import preview
+from clary.artifacts.values import IN_WORDS
 from clary.engine.caching import FOLDER, folder_of, read_entry
 from clary.errors import NotFoundError, nearest
 
@@ -128,9 +129,14 @@ def differences(before: Record, now: Record) -> list[str]:
             elif name not in old:
                 found.append(f"{words} {name}: new")
             elif old[name] != new[name]:
-                change = f" ({old[name]} before, {new[name]} now)" if group == "packages" else ""
-                found.append(f"{words} {name}: changed{change}")
+                found.append(f"{words} {name}: changed{_change(group, str(old[name]), str(new[name]))}")
     return found
+
+
+def _change(group: str, before: str, now: str) -> str:
+    if group == "inputs" and before.startswith(IN_WORDS) and now.startswith(IN_WORDS):
+        return f" ({before[1:]} before, {now[1:]} now)"
+    return f" ({before} before, {now} now)" if group == "packages" else ""
 
 
 def _miss(run: str, path: str, known: Iterable[Record]) -> Iterator[CallReuse]:

@@ -32,6 +32,11 @@ INLINE_LIMIT = 64 * 1024
 """Bytes up to which a value stands in the record itself (DESIGN §4)."""
 PLAIN, PARTS = "plain", "parts"
 _SCALARS = (type(None), bool, int, str, float)
+_NUMBERS = (type(None), bool, int, float)
+_SHORT = 24
+"""Characters of a number that stands in a record as it is: every float, and integers up to there."""
+IN_WORDS = "="
+"""What a mark in words begins with."""
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -114,6 +119,16 @@ def digest(value: Any) -> str | None:
     except (NotPlain, RecursionError, ValueError, TypeError, SerializationError):
         mark = _parts_mark(value)
     return mark if mark is not None else known.address(value)
+
+
+def mark_of(value: Any) -> str | None:
+    """Return what an argument is compared by: a short number as it is, which shows a difference, or a digest.
+
+    Texts, which may be secret, have a digest however short they are.
+    """
+    if type(value) in _NUMBERS and len(text := repr(value)) <= _SHORT:
+        return f"{IN_WORDS}{text}"
+    return digest(value)
 
 
 def preview(encoded: Encoded) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from clary.artifacts.values import IN_WORDS
 from clary.engine.replaying import SKIP, origin_of
 from clary.errors import DivergenceError
 
@@ -72,8 +73,8 @@ def compare(record: Record, call: Call) -> dict[str, str] | None:
             found[name] = "recorded, but no longer a parameter"
         elif name not in before:
             found[name] = "a new parameter"
-        elif before[name] is not None and call.inputs[name] is not None and before[name] != call.inputs[name]:
-            found[name] = "another value than the recorded one" + _default_words(call, name)
+        elif (was := before[name]) is not None and (now := call.inputs[name]) is not None and was != now:
+            found[name] = _difference(was, now) + _default_words(call, name)
     return found or None
 
 
@@ -94,6 +95,12 @@ def error(run: str, call: Call, difference: dict[str, str], recorded: Mapping[st
         field=call.path,
         details={"path": call.path, "difference": difference, **({"like": like} if like is not None else {})},
     )
+
+
+def _difference(before: str, now: str) -> str:
+    if before.startswith(IN_WORDS) and now.startswith(IN_WORDS):
+        return f"recorded {before[1:]}, now {now[1:]}"
+    return "another value than the recorded one"
 
 
 def _default_words(call: Call, name: str) -> str:

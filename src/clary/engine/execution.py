@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from clary.artifacts import decode, digest, encode
+from clary.artifacts import decode, encode, mark_of
 from clary.engine import divergence, failure
 from clary.engine.extensions import Shortcuts
 from clary.engine.scope import Scope, current_scope
@@ -70,7 +70,7 @@ class Call:
     bound: Mapping[str, Any]
     """The arguments by parameter name, defaults included."""
     inputs: dict[str, str | None]
-    """Digests of the arguments by parameter name; None is compared by nobody."""
+    """What the arguments are compared by, by parameter name (``artifacts.mark_of``); None is compared by nobody."""
 
 
 class Execution:
@@ -148,7 +148,7 @@ class Execution:
         bound.apply_defaults()
         if self.amend is not None:
             arguments, keywords = self.amend(path, callee.name, bound)
-        inputs = {name: digest(value) for name, value in bound.arguments.items()}
+        inputs = {name: mark_of(value) for name, value in bound.arguments.items()}
         return Call(path, callee, arguments, keywords, bound.arguments, inputs)
 
     def is_recorded(self, call: Call) -> bool:
@@ -488,7 +488,7 @@ class Execution:
             before = call.inputs[name]
             if before is None or type(value) in _UNCHANGING or getattr(value, "nbytes", 0) > _WATCHED_ARRAY:
                 continue
-            if digest(value) != before:
+            if mark_of(value) != before:
                 raise SerializationError(
                     "call.argument_changed",
                     f"{call.path} changed its argument “{name}”; a replayed call would not.",

@@ -97,7 +97,7 @@ def test_a_run_says_what_it_took_and_from_which_run(local: Stack, write: Any) ->
         ("prepare#1", True, first.id, "prepare#1"),
         ("fit#1", False, first.id, "fit#1"),
     ]
-    assert found[1].reasons == ("input rate: changed",)
+    assert found[1].reasons == ("input rate: changed (0.5 before, 1.0 now)",)
     assert _why(local, first)["fit#1"] == ("no earlier run has left a result of this checkpoint",)
 
 

@@ -180,9 +180,34 @@ def test_the_difference_names_both_calls_and_the_ways_out(
     assert outcome.error.details.get("like") == like
     assert words in outcome.error.summary
     assert "squared#1" in outcome.error.summary
-    assert outcome.error.details["difference"] == {"value": "another value than the recorded one"}
+    assert outcome.error.details["difference"] == {"value": f"recorded 1, now {now[0]}"}
     for way in ("--on-change rerun", "--on-change accept", RUN):
         assert way in outcome.error.next_step
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "shown"),
+    [
+        (0.1, 0.2, "recorded 0.1, now 0.2"),
+        (1, True, "recorded 1, now True"),
+        (None, -0.0, "recorded None, now -0.0"),
+        (10**30, 1, "another value than the recorded one"),
+        ("one", "two", "another value than the recorded one"),
+    ],
+)
+def test_numbers_are_shown_where_they_differ_and_texts_which_may_be_secret_are_not(
+    tmp_path: Path, before: Any, now: Any, shown: str
+) -> None:
+    @checkpoint
+    def echoed(value: Any) -> Any:
+        return value
+
+    def asking() -> Any:
+        return echoed(now)
+
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(lambda: echoed(before)), flow(asking))
+    assert isinstance(outcome.error, DivergenceError)
+    assert outcome.error.details["difference"] == {"value": shown}
 
 
 def test_a_changed_default_is_told_as_that(tmp_path: Path) -> None:
