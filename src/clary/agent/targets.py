@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clary.settings.effective import Effective
 
 
+_MIGRATIONS = {f"clary.{name}": f"docs/how-to/migrate-from-{name}.md" for name in ("kitaru", "zenml")}
+"""Where it is told what became of the modules of other tools."""
 _STDLIB = sys.stdlib_module_names - {"test"}
 """``test`` is of use to nobody but Python's own tests, and people call their files so."""
 
@@ -262,6 +264,10 @@ def _import_step(where: str, error: BaseException) -> str:
         if error.path == sys.modules["clary"].__file__:
             return _name_step(error)
         return "A file of your project is called clary.py, which hides Clary: rename it."
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("clary."):
+        place = next((one for one in _MIGRATIONS if f"{error.name}.".startswith(f"{one}.")), "clary")
+        page = _MIGRATIONS.get(place, "docs/reference/python.md")
+        return f"Names are in {place} itself: from {place} import NAME; {page} has every one, and what has no place."
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name} in the environment that runs clary, or correct the import."
     if isinstance(error, SystemExit):

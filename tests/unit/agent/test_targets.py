@@ -184,6 +184,21 @@ def test_a_name_that_clary_does_not_have_is_told(root: Path, name: str, step: st
     assert step in _refusal("bad.py:work").next_step
 
 
+@pytest.mark.parametrize(
+    ("module", "place", "page"),
+    [
+        ("clary.zenml.config", "clary.zenml", "migrate-from-zenml.md"),
+        ("clary.kitaru.adapters.pydantic_ai", "clary.kitaru", "migrate-from-kitaru.md"),
+        ("clary.nothing", "clary", "python.md"),
+    ],
+)
+def test_a_module_that_clary_does_not_have_is_told(root: Path, module: str, place: str, page: str) -> None:
+    _write(root / "bad.py", f"from {module} import Name\n")
+    step = _refusal("bad.py:work").next_step
+    assert f"from {place} import" in step
+    assert page in step
+
+
 def test_a_file_that_hides_clary_is_told(root: Path) -> None:
     _write(root / "clary.py", "from clary import flow\n")
     assert "rename it" in _refusal("clary.py:work").next_step
