@@ -10,6 +10,7 @@ from clary.client.runs import Runs, Statistics
 from clary.client.secrets import Secrets
 
 if TYPE_CHECKING:
+    from clary.agent.artifacts import Artifact
     from clary.stacks.model import Stack
 
 __all__ = ["Artifacts", "Client", "Runs", "Secrets", "Stacks", "Statistics"]
@@ -44,14 +45,14 @@ class Artifacts:
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
 
-    def list(self, run: str, *, name: str | None = None) -> list[Any]:
-        """Return what a run has kept (``clary.agent.artifacts.Artifact``): name, kind, type, size, address, preview.
+    def list(self, run: str, *, name: str | None = None) -> list[Artifact]:
+        """Return what a run has kept: of each its name, kind, type, size, address and preview.
 
         ``name`` leaves those of that name, or of that checkpoint.
         """
         from clary.agent import artifacts
 
-        return list(artifacts.list_artifacts(*self._runs.find(run), name=name))
+        return artifacts.list_artifacts(*self._runs.find(run), name=name)
 
     def get(self, run: str, name: str, *, trust: bool = False) -> Any:
         """Return a value by its name, the path of its call (``train#1``), ``result`` or its digest.
