@@ -22,6 +22,9 @@ VERSION = 1
 
 def local_spec(stack: Stack, target: FlowTarget, environment: Mapping[str, str]) -> Record:
     """Return the spec of a flow that runs here: its code stays where it is; variables refer to secrets by name."""
+    effective = configuration.of(target, stack)
+    said = [(name, source) for source, values in effective.settings_layers for name in values.get("environment") or {}]
+    origins = {f"environment.{name}": source for name, source in said if name in environment}
     return {
         "v": VERSION,
         "flow": target.spec,
@@ -32,7 +35,7 @@ def local_spec(stack: Stack, target: FlowTarget, environment: Mapping[str, str])
         "settings": {},
         "environment": dict(environment),
         "path": None if target.project is None else str(target.project.root),
-        **configuration.of(target, stack).frozen({}),
+        **effective.frozen(origins),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -266,6 +267,20 @@ def test_a_record_that_finds_no_room_is_told_and_the_run_goes_on_later(
     assert run.status == "interrupted"
     assert 0 < len(run.calls) < 500
     assert service.resume(local, run.id).status == "completed"
+
+
+@pytest.mark.usefixtures("project")
+def test_the_specification_of_a_local_run_says_who_set_its_variables(local: Stack) -> None:
+    given = service.load_target("flows.py:squares")
+    asked = given.flow.with_options(settings={"environment": {"DEPTH": "3"}})
+    run = service.start(dataclasses.replace(given, flow=asked), {}, local)
+    values = {one["name"]: one for one in service.specification(local, run.id)["values"]}
+    assert values["environment.DEPTH"] == {
+        "name": "environment.DEPTH",
+        "value": "3",
+        "origin": "run",
+        "source": "this run",
+    }
 
 
 def test_an_unknown_run_is_told(local: Stack) -> None:
