@@ -138,6 +138,12 @@ def pushes(stub: Stub, pod: str) -> None:
     stub.end(pod, 0, push(stub, pod))
 
 
+def pushes_when_followed(stub: Stub, pod: str) -> None:
+    """Do what the executor does, once somebody looks."""
+    stub.await_request("list", "pods")
+    pushes(stub, pod)
+
+
 def test_an_image_is_built_and_nothing_is_left(place: Place) -> None:
     context: dict[str, bytes] = {}
 
@@ -184,10 +190,12 @@ def test_the_role_allows_what_is_asked_and_nothing_else(place: Place) -> None:
     place.secrets = {"TOKEN": SECRET}
     place.build()
     asked = set(place.stub.asked)
+    place.stub.asked.clear()
 
     def fails(stub: Stub, pod: str) -> None:
-        stub.run(pod)
         stub.await_request("watch", "pods")
+        stub.run(pod)
+        stub.await_request("get", "pods/log")
         stub.end(pod, 1)
 
     place.stub.play = fails
@@ -405,6 +413,7 @@ def job_of(place: Place, **status: Any) -> dict[str, Any]:
 
 
 def test_a_build_that_is_under_way_is_joined(place: Place) -> None:
+    place.stub.play = pushes_when_followed
     place.stub.create("jobs", "builds", job_of(place))
     built = place.build()
     assert built.reference.digest
@@ -426,6 +435,7 @@ def test_leaving_somebody_elses_build_leaves_it_running(place: Place) -> None:
 
 
 def test_two_at_once_make_one_job(place: Place) -> None:
+    place.stub.play = pushes_when_followed
     made: list[Any] = []
 
     def fault(verb: str, resource: str, number: int) -> None:
