@@ -83,7 +83,7 @@ class Engine:
 def engine_running(folder: Path) -> Iterator[Engine]:
     """Run an engine and a registry for as long as the context lasts; both are ended by their own process."""
     (folder / "registry").mkdir()
-    with docker_registry(folder / "registry") as server, _dockerd(folder / "docker") as place:
+    with docker_registry(folder / "registry") as server, dockerd(folder / "docker") as place:
         registry = server.host
         engine = Engine(place, registry, Reference(registry, "base/python"))
         name = f"{registry}/base/python:{_VERSION}"
@@ -95,7 +95,7 @@ def engine_running(folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def _dockerd(folder: Path) -> Iterator[Path]:
+def dockerd(folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True)
     place = folder / "socket"
     command = [

@@ -161,7 +161,7 @@ def _builder(scope: Scope) -> list[Statement]:
         say.list_artifacts(scope),
         say.allow(
             "UseBuildContexts",
-            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"],
+            ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"],
             [scope.key(f"{say.BUILD_CONTEXTS}/*")],
         ),
     ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clary.images.registry.registries import Registries
     from clary.images.site import Site
 
-_VALUE = "CLARY_BUILD_VALUE_"
+_VALUE = "clary_secret_"
 """What the variables begin with that hand a secret to Docker's program."""
 _DENIED = ("denied", "unauthorized", "no basic auth", "authentication required", "forbidden")
 _FOREIGN = ("exec format error", "exec user process caused")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PACKAGES, COPIES, CODE_FILES = "packages", "copy", "code"
 """Folders of the context: uv and the lock; what is copied; the project's code."""
 LOCK = "pylock.toml"
-NEWLINE = "CLARY_NEWLINE"
+NEWLINE = "clary_newline"
 """A build argument that is a line's end: no word of a Dockerfile can hold one."""
 PLAIN_SECRETS = "/kaniko/clary"
 """Where the plain Dockerfile reads the build's secrets: Kaniko keeps what lies below /kaniko out of the image."""

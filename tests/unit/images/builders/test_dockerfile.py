@@ -107,13 +107,13 @@ def test_a_user_that_was_named_wins_over_the_bases() -> None:
 def test_a_value_stays_on_its_line_and_holds_no_variable(value: str) -> None:
     said = dockerfile.quoted(value)
     assert "\n" not in said
-    unread = said[1:-1].replace("\\\\", "").replace("\\$", "").replace('\\"', "").replace("${CLARY_NEWLINE}", "")
+    unread = said[1:-1].replace("\\\\", "").replace("\\$", "").replace('\\"', "").replace("${clary_newline}", "")
     assert not set(unread) & set('$"\\')
     assert dockerfile.needs_newline(order(Image(), environment={"A": value})) is ("\n" in value)
 
 
 def test_a_line_end_is_an_argument() -> None:
-    assert joined(text(Image(), environment={"A": "a\nb"}))[1:] == ["ARG CLARY_NEWLINE", 'ENV A="a${CLARY_NEWLINE}b"']
+    assert joined(text(Image(), environment={"A": "a\nb"}))[1:] == ["ARG clary_newline", 'ENV A="a${clary_newline}b"']
 
 
 def test_words_of_a_list_are_json() -> None:

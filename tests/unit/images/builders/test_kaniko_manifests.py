@@ -39,7 +39,7 @@ def task(**changes: Any) -> Task:
         "dockerfile": "Dockerfile",
         "platform": "linux/amd64",
         "labels": {"b": "two\nlines", "a": 'q"uote'},
-        "arguments": {"CLARY_NEWLINE": "\n"},
+        "arguments": {"clary_newline": "\n"},
         "environment": {"AWS_REGION": "us-east-1"},
     }
     return Task(**{**said, **changes})
@@ -78,7 +78,7 @@ def test_the_executor_is_told_what_to_build() -> None:
         "--image-format=docker",
         '--label=a=q"uote',
         "--label=b=two\nlines",
-        "--build-arg=CLARY_NEWLINE=\n",
+        "--build-arg=clary_newline=\n",
     ]
     assert made["env"] == [{"name": "AWS_REGION", "value": "us-east-1"}]
     assert made["terminationMessagePath"] == "/dev/termination-log"
