@@ -8,6 +8,7 @@ import inspect
 import io
 import textwrap
 import tokenize
+from contextlib import suppress
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _OWN = frozenset({"checkpoint", "step"})
 """Names of the decorators that make a function a checkpoint."""
+_TRIES = 100
 _SILENT = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER})
 
 
@@ -48,7 +50,7 @@ def _bare(text: str) -> str:
     """
     plain = textwrap.dedent(text)
     try:
-        found = ast.parse(plain).body[0]
+        found = _parsed(plain).body[0]
     except (SyntaxError, IndexError):
         return text
     if not isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -62,6 +64,18 @@ def _bare(text: str) -> str:
     at = found.lineno - 1
     lines[at] = lines[at].replace(f"def {found.name}", "def _", 1)
     return "".join(lines)
+
+
+def _parsed(text: str) -> ast.Module:
+    """Return the tree of a text.
+
+    Python counts the depth of trees under way for all threads together: where another one parses at the same moment (to
+    show a traceback, for instance) it can raise SystemError, which says nothing of the text.
+    """
+    for _ in range(_TRIES):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 def token_digest(text: str) -> str:

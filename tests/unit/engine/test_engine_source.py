@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 import textwrap
@@ -23,6 +24,24 @@ def step(a, b=1):
         return "text # not a comment"
     return b
 """
+
+
+def test_a_thread_that_parses_at_the_same_moment_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(a: int) -> int:
+        return a
+
+    lines = file_lines(step)
+    expected = source_digest(step, lines)
+    answers = [SystemError("AST constructor recursion depth mismatch (before=74, after=72)")] * 3
+    parse = ast.parse
+
+    def disturbed(text: str) -> Any:
+        if answers:
+            raise answers.pop()
+        return parse(text)
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert source_digest(step, lines) == expected
 
 
 @pytest.mark.parametrize(
