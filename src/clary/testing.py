@@ -30,7 +30,10 @@ __all__ = ["Clock", "Faults", "Quotas", "Rates", "Sandbox", "sandbox"]
 
 
 class Faults:
-    """What the sandbox is told to do wrong. ``match`` is a shell pattern for a job's name or an object's key."""
+    """What the sandbox is told to do wrong.
+
+    ``match`` is a shell pattern for a job's name, an object's key or a repository.
+    """
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -54,9 +57,15 @@ class Faults:
         """Answer the next conditional S3 writes with 409 ConditionalRequestConflict; nothing is stored."""
         self._add("conflict", match=match, times=times)
 
-    def expire_credentials(self, *, operation: str = "*", match: str = "*", times: int = 1) -> None:
-        """Answer the next calls with the expired-token error."""
-        self._add("expire_credentials", operation=operation, match=match, times=times)
+    def expire_credentials(
+        self, *, operation: str = "*", match: str = "*", times: int = 1, status: int | None = None
+    ) -> None:
+        """Answer the next calls with the expired-token error.
+
+        The registry answers with 403, as ECR does; ``status`` 401 lets it ask for a new token as other registries do.
+        """
+        more = {} if status is None else {"status": status}
+        self._add("expire_credentials", operation=operation, match=match, times=times, **more)
 
     def short_credentials(self, seconds: int, *, job: str = "*", times: int = 1) -> None:
         """Let the next keys that a job's container asks for live that many real seconds only."""
@@ -89,6 +98,37 @@ class Faults:
     def delay_events(self, seconds: float, *, job: str = "*", times: int = 1) -> None:
         """Deliver the next state change events that many real seconds later."""
         self._add("delay_events", match=job, seconds=seconds, times=times)
+
+    def short_token(self, seconds: float, *, times: int = 1) -> None:
+        """Let the registry's next tokens live that many real seconds only."""
+        self._add("short_token", seconds=seconds, times=times)
+
+    def mount(self, status: int, *, repository: str = "*", times: int = 1) -> None:
+        """Answer the next blob mounts with 202 (upload it), 401, 403 or 404; 201 mounts whatever the source holds."""
+        self._add("mount", status=status, match=repository, times=times)
+
+    def refuse_oci(self, *, repository: str = "*", times: int = 1) -> None:
+        """Refuse the next manifests of OCI's types."""
+        self._add("refuse_oci", match=repository, times=times)
+
+    def break_upload(
+        self, *, after: int | None = None, operation: str = "*", repository: str = "*", times: int = 1
+    ) -> None:
+        """Break the connection of the next layer uploads after so many bytes, or half of them.
+
+        ``operation`` is ``InitiateLayerUpload`` (POST), ``UploadLayerPart`` (PATCH) or ``CompleteLayerUpload`` (PUT).
+        """
+        more = {} if after is None else {"bytes": after}
+        self._add("broken_upload", operation=operation, match=repository, times=times, **more)
+
+    def break_download(self, *, after: int | None = None, digest: str = "*", times: int = 1) -> None:
+        """Break the connection of the next layer downloads after so many bytes, or half of them."""
+        more = {} if after is None else {"bytes": after}
+        self._add("broken_download", match=digest, times=times, **more)
+
+    def relative_location(self, *, repository: str = "*", times: int = 1) -> None:
+        """Answer the next uploads with an address that is a path alone, as other registries do."""
+        self._add("relative_location", match=repository, times=times)
 
     def planned(self) -> list[dict[str, Any]]:
         """Return every fault with how often it happened (``taken``) and how often it still will (``left``)."""

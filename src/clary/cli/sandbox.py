@@ -134,10 +134,11 @@ def reset(data: Path | None, yes: bool) -> None:
 @click.argument("kind", required=False)
 @_data
 @click.option("--operation", metavar="PATTERN", help="Only requests of these operations, such as CreateTrainingJob.")
-@click.option("--match", metavar="PATTERN", help="Only these object keys or job names, such as 'runs/*'.")
+@click.option("--match", metavar="PATTERN", help="Only these object keys, job names or repositories, such as 'runs/*'.")
 @click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="How often.")
 @click.option("--seconds", type=click.FloatRange(min=0), help="The kind's delay.")
-@click.option("--status", "http_status", type=int, help="server_error: the HTTP status, 500 or 503.")
+@click.option("--status", "http_status", type=int, help="The HTTP status, for kinds that have one.")
+@click.option("--bytes", type=click.IntRange(min=0), help="broken_upload, broken_download: after how many bytes.")
 @click.option("--instance-type", metavar="PATTERN", help="capacity: only these types, such as 'ml.g5.*'.")
 @click.option("--clear", is_flag=True, help="Forget every planned fault.")
 def faults(kind: str | None, data: Path | None, clear: bool, **options: Any) -> None:

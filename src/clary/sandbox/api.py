@@ -20,6 +20,7 @@ from clary import config, errors
 from clary.errors import ClaryError, SandboxError
 from clary.sandbox.contact import LOCK, LOG, PREFIX, STATE, TOKEN, TOKEN_HEADER
 from clary.sandbox.identity import lives
+from clary.sandbox.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -252,7 +253,9 @@ def reset(data: Path | None = None) -> Path:
     if running(folder) is not None:
         stop(folder)
     if folder.exists():
-        shutil.rmtree(folder)
+        remove_tree(folder)
+    if folder.exists():
+        shutil.rmtree(folder)  # says what stands in the way
     return folder
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clary.sandbox.containers.image import image_reference
+from clary.sandbox.containers.image import OWN_REPOSITORY
 from clary.sandbox.iam import EVERYTHING
 from clary.sandbox.operations.checks import find_role
 from clary.sandbox.operations.context import Caller
@@ -28,8 +27,6 @@ _TRUST = {
 }
 
 
-_INDEX = "application/vnd.oci.image.index.v1+json"
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _REPOSITORY = "clary"
 """The repository of stacks of the sandbox."""
 
@@ -62,29 +59,11 @@ def ensure(gateway: Gateway, account: str = ACCOUNT, region: str = REGION) -> No
         gateway.call("iam", region, account, form)
     if gateway.objects.bucket(bucket_name(account)) is None:
         gateway.call("s3", region, account, method="PUT", uri=f"/{bucket_name(account)}")
-    _ensure_image(gateway, account, region)
+    _ensure_repositories(gateway, account, region)
 
 
-def _ensure_image(gateway: Gateway, account: str, region: str) -> None:
-    """Let ECR list the sandbox's own image, which has no layers: whoever looks for it finds what jobs will run.
-
-    Its platform is that of SageMaker's machines, whatever this one is.
-    """
-    repository, _, tag = image_reference(account, region).partition("/")[2].partition(":")
-    for name in (_REPOSITORY, repository):
-        _ecr(gateway, account, region, "CreateRepository", {"repositoryName": name})
-    entry = {
-        "mediaType": _MANIFEST,
-        "digest": "sha256:" + hashlib.sha256(tag.encode()).hexdigest(),
-        "size": 0,
-        "platform": {"os": "linux", "architecture": "amd64"},
-    }
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]})
-    image = {"repositoryName": repository, "imageTag": tag, "imageManifest": manifest}
-    _ecr(gateway, account, region, "PutImage", image)
-
-
-def _ecr(gateway: Gateway, account: str, region: str, operation: str, document: dict[str, Any]) -> None:
-    """Make something in ECR; that it is there already is refused, which is as good, and not recorded."""
-    target = f"AmazonEC2ContainerRegistry_V20150921.{operation}"
-    gateway.call("ecr", region, account, target=target, document=document)
+def _ensure_repositories(gateway: Gateway, account: str, region: str) -> None:
+    """Make the repositories; that they are there already is refused, which is as good, and not recorded."""
+    target = "AmazonEC2ContainerRegistry_V20150921.CreateRepository"
+    for name in (_REPOSITORY, OWN_REPOSITORY):
+        gateway.call("ecr", region, account, target=target, document={"repositoryName": name})

@@ -20,7 +20,8 @@ KINDS: Mapping[str, str] = {
     "server_error": "answer a request with a server error; `status` 500 or 503",
     "lost_reply": "do the request, then drop the connection without an answer",
     "conflict": "answer a conditional S3 write with 409 ConditionalRequestConflict; nothing is stored",
-    "expire_credentials": "answer a request with the service's expired-token error",
+    "expire_credentials": "answer a request with the service's expired-token error; the registry's with 403, as ECR "
+    "does, or `status` 401",
     "short_credentials": "let the keys that a job's container is given live `seconds` only",
     "quota": "refuse a create with ResourceLimitExceeded",
     "capacity": "let a job fail with CapacityError, as when there are no machines of `instance_type`; "
@@ -30,16 +31,28 @@ KINDS: Mapping[str, str] = {
     "internal_error": "let a job fail with InternalServerError once",
     "duplicate_events": "deliver a job's state change event twice",
     "delay_events": "deliver a job's state change event `seconds` later",
+    "short_token": "let the registry's tokens of a GetAuthorizationToken live `seconds` only",
+    "mount": "answer a blob mount with `status` 202 (as if it were switched off), 401, 403 or 404; "
+    "201 mounts also what no manifest names, as other registries do",
+    "refuse_oci": "refuse a manifest of OCI's types",
+    "broken_upload": "break the connection in the middle of a layer's upload, after `bytes`",
+    "broken_download": "break the connection in the middle of a layer's download, after `bytes`",
+    "relative_location": "answer an upload with an address that is a path alone",
 }
 """Every kind of fault with its meaning; ``clary sandbox faults`` shows this table."""
+
+
+_STATUSES: Mapping[str, tuple[int, ...]] = {"mount": (201, 202, 401, 403, 404), "expire_credentials": (401, 403)}
+"""The HTTP statuses that a kind of fault can be given."""
 
 
 @dataclass
 class Fault:
     """One planned fault.
 
-    ``operation`` and ``match`` are shell patterns for the API operation and for the object key or job name.
-    ``options`` are the kind's own (``status``, ``seconds``, ``instance_type``, which is a shell pattern too).
+    ``operation`` and ``match`` are shell patterns for the API operation and for the object key, job name or repository.
+    ``options`` are the kind's own (``status``, ``seconds``, ``bytes``, ``instance_type``, which is a shell pattern
+    too).
     """
 
     id: int
@@ -87,7 +100,7 @@ class Faults:
             raise ValueError(f"There is no fault {kind!r}; known are {', '.join(sorted(KINDS))}.")
         if times < 1:
             raise ValueError(f"A fault happens at least once, not {times} times.")
-        _check_options(options)
+        _check_options(kind, options)
         with self._lock:
             fault = Fault(next(self._ids), kind, operation, match, times, options=options)
             self._faults.append(fault)
@@ -118,15 +131,16 @@ class Faults:
             self._faults.clear()
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def _check_options(kind: str, options: Mapping[str, Any]) -> None:
     for name, value in options.items():
-        if name not in ("status", "seconds", "instance_type"):
-            raise ValueError(f"A fault has no option {name!r}; known are seconds, status and instance_type.")
+        if name not in ("status", "seconds", "bytes", "instance_type"):
+            raise ValueError(f"A fault has no option {name!r}; known are seconds, status, bytes and instance_type.")
         if name == "instance_type":
             if not isinstance(value, str):
                 raise ValueError(f"A fault's instance_type is text such as 'ml.g5.*', not {value!r}.")
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise ValueError(f"A fault's {name} is a number that is not negative, not {value!r}.")
-    if options.get("status", 500) not in (500, 503):
-        raise ValueError(f"A server error is 500 or 503, not {options['status']}.")
+    allowed = _STATUSES.get(kind, (500, 503))
+    if options.get("status", allowed[0]) not in allowed:
+        raise ValueError(f"The status of {kind!r} is one of {', '.join(map(str, allowed))}, not {options['status']}.")

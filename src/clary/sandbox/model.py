@@ -220,6 +220,9 @@ class Executor(Protocol):
         Not in the job's stream, which holds the container's output and nothing else (conformance C14).
         """
 
+    def fetch(self, image: str) -> None:
+        """Have an image ready to start; raises ImageNotFound when it is not to be had, or not to be used here."""
+
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> Container:
         """Start it. ``output`` is called from a thread with stdout and stderr as they come, and b"" at the end.
 

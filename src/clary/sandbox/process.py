@@ -36,6 +36,12 @@ from clary.sandbox.identity import start_mark
 from clary.sandbox.operations.context import JobLife, Platform
 from clary.sandbox.quotas import Quotas
 from clary.sandbox.rates import Rates
+from clary.sandbox.registry.arrivals import Arrivals
+from clary.sandbox.registry.control import Control
+from clary.sandbox.registry.own_image import OwnImage
+from clary.sandbox.registry.registry import FOLDER, Registry
+from clary.sandbox.registry.rights import Rights
+from clary.sandbox.registry.store import Store
 from clary.sandbox.roster import Roster
 from clary.sandbox.schedules import Schedules
 from clary.sandbox.server import Front, bind
@@ -80,9 +86,18 @@ def containers(settings: Settings, services: SandboxServices, store: SqliteJobSt
     """Run jobs in the containers that this machine allows."""
     from clary.sandbox.containers import choose_executor
     from clary.sandbox.life import Life
+    from clary.sandbox.registry.source import RegistryImages
 
+    images = RegistryImages(settings.data, services.registry)
+    if not store.unfinished():
+        images.tidy()
     choice = choose_executor(
-        settings.data, bootstrap.ACCOUNT, bootstrap.REGION, requirements=tuple(settings.requirements)
+        settings.data,
+        bootstrap.ACCOUNT,
+        bootstrap.REGION,
+        requirements=tuple(settings.requirements),
+        sources=[images],
+        archives=images,
     )
     executor = Roster(choice.executor)
     return Runner(Life(services, store, executor), executor.name, [*executor.not_honoured, *choice.refused])
@@ -155,7 +170,9 @@ class _Running:
         for line in self._gateway.restore():
             _log.warning("not restored: %s", line)
         bootstrap.ensure(self._gateway)
-        guard = self._guard()
+        weigher = self._weigher()
+        guard = weigher if self._iam == ENFORCE else None
+        registry = self._registry(weigher)
         services = SandboxServices(
             clock=self._clock,
             data=self._data,
@@ -163,6 +180,7 @@ class _Running:
             gateway=self._gateway,
             faults=self._faults,
             guard=guard,
+            registry=registry,
         )
         runner = make_runner(self._settings, services, self._store)
         life = runner.life
@@ -184,8 +202,10 @@ class _Running:
             started=self._started,
         )
         schedules = Schedules(self._data, self._gateway, self._clock)
-        front = Front(platform, self._rates, admin, guard, schedules)
-        server = HttpServer(front, self._listener, self._data / SANDBOX_SOCKET)
+        ecr = Control(registry, self._gateway)
+        front = Front(platform, self._rates, admin, guard, schedules, registry, ecr)
+        arrivals = Arrivals(registry.store.blobs, self._faults)
+        server = HttpServer(front, self._listener, self._data / SANDBOX_SOCKET, arrivals)
         pump = EventPump(self._store, self._gateway, self._faults)
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, _leave)
@@ -203,12 +223,24 @@ class _Running:
             life.close()
             pump.close()
             self._store.close()
+            registry.close()
             self._gateway.close()
 
-    def _guard(self) -> Guard | None:
-        """Return what weighs requests, while IAM policies are enforced."""
-        if self._iam != ENFORCE:
-            return None
+    def _registry(self, weigher: Guard) -> Registry:
+        store = Store(self._data / FOLDER)
+        registry = Registry(
+            store,
+            endpoint=self._endpoint,
+            faults=self._faults,
+            rights=Rights(self._gateway, weigher, enforced=self._iam == ENFORCE),
+            own=OwnImage(store, self._data, bootstrap.ACCOUNT, tuple(self._settings.requirements)),
+        )
+        registry.sync()
+        registry.store.sweep(files=True)
+        return registry
+
+    def _weigher(self) -> Guard:
+        """Return what weighs policies: those of repositories always, all others while they are enforced."""
         from clary.sandbox.iam.facts import MotoFacts
         from clary.sandbox.iam.guard import Guard
         from clary.sandbox.iam.principals import Principals

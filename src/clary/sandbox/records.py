@@ -59,7 +59,7 @@ class Records:
             return False
         if request.service == "events" and operation == "PutEvents":
             return False
-        return operation == "BatchDeleteImage" or not operation.startswith(_READING)
+        return not operation.startswith(_READING)
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[int]:

@@ -34,6 +34,10 @@ class Roster:
         """What this place cannot honour."""
         return self._executor.not_honoured
 
+    def fetch(self, image: str) -> None:
+        """Have an image ready to start."""
+        self._executor.fetch(image)
+
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> Container:
         """Start a container."""
         return self._noted(spec, self._executor.start(spec, output))

@@ -7,7 +7,6 @@ from a web page.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import json
 import logging
@@ -21,9 +20,10 @@ from urllib.parse import urlsplit
 
 from clary.errors import SandboxError
 from clary.sandbox.contact import PREFIX, SIMULATIONS
-from clary.sandbox.http import restore_names
+from clary.sandbox.http import drop_connection, restore_names
 from clary.sandbox.operations import OPERATIONS, answer
 from clary.sandbox.operations.context import Caller, Platform
+from clary.sandbox.registry import protocol
 from clary.sandbox.wire import ApiError, Environ, Request, Response, error_response, json_response, parse, read_body
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from clary.sandbox.admin import Admin
     from clary.sandbox.iam.guard import Guard
     from clary.sandbox.rates import Rates
+    from clary.sandbox.registry.control import Control
+    from clary.sandbox.registry.registry import Registry
     from clary.sandbox.schedules import Schedules
 
 _log = logging.getLogger(__name__)
@@ -51,6 +53,10 @@ class Front:
     """Weighs every request, while IAM policies are enforced."""
     schedules: Schedules | None = None
     """Answers for EventBridge Scheduler."""
+    registry: Registry | None = None
+    """Answers the protocol of registries."""
+    ecr: Control | None = None
+    """Answers for ECR."""
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one HTTP request, as WSGI asks for."""
@@ -65,6 +71,8 @@ class Front:
             return json_response({"__type": "AccessDeniedException", "message": refusal}, status=403)
         if environ["PATH_INFO"].startswith(PREFIX):
             return self.admin.handle(environ)
+        if self.registry is not None and protocol.concerns(environ):
+            return protocol.serve(self.registry, environ)
         restore_names(environ)
         _to_path_style(environ)
         request = parse(environ)
@@ -85,7 +93,7 @@ class Front:
         produce = partial(self._answer, request, document) if own else partial(self._hand_on, request)
         response = produce() if self.guard is None else self.guard.serve(request, document, produce)
         if response.status < 400 and self._taken("lost_reply", request, name) is not None:
-            _drop_connection(request.environ)
+            drop_connection(request.environ)
         return response
 
     def _answer(self, request: Request, document: Any) -> Response:
@@ -104,9 +112,13 @@ class Front:
             return simulate(request, self.platform.gateway)
         if self.schedules is not None and request.service == "scheduler":
             return self.schedules.handle(request)
+        if self.ecr is not None and request.service == "ecr":
+            return self.ecr.handle(request)
         response = self.platform.gateway.handle(request)
         if self.schedules is not None and request.service == "cloudformation":
             self.schedules.sync()
+        if self.registry is not None and request.service == "cloudformation":
+            self.registry.sync()
         return response
 
     @staticmethod
@@ -194,15 +206,6 @@ def _to_path_style(environ: Environ) -> None:
             environ[name] = f"/{match['bucket']}{environ.get(name) or '/'}"
 
 
-def _drop_connection(environ: Environ) -> None:
-    """Close the client's connection, so that the answer about to be written never arrives."""
-    disconnected = environ.get("waitress.client_disconnected")
-    channel = getattr(disconnected, "__self__", None)
-    if channel is not None:
-        with contextlib.suppress(OSError):
-            channel.socket.shutdown(socket.SHUT_RDWR)
-
-
 def bind(port: int, *, host: str = _LOOPBACK) -> socket.socket:
     """Return a listening TCP socket on the loopback interface; 0 is any free port."""
     if not ipaddress.ip_address(host).is_loopback:
@@ -215,6 +218,7 @@ def bind(port: int, *, host: str = _LOOPBACK) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(1024)  # until then another process could bind the same port
     except OSError as error:
         listener.close()
         raise SandboxError(

@@ -11,6 +11,7 @@ from clary.sandbox.iam import SESSION_NAME
 from clary.sandbox.joblogs import StreamSink
 from clary.sandbox.model import Clock, Job, JobKind, LogSink, ObjectAccess
 from clary.sandbox.operations.context import Caller
+from clary.sandbox.registry.names import Named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from clary.sandbox.faults import Faults
     from clary.sandbox.gateway import Gateway
     from clary.sandbox.iam.guard import Guard
+    from clary.sandbox.registry.registry import Registry
 
 _log = logging.getLogger(__name__)
 CREDENTIALS_SECONDS = 3600
@@ -31,7 +33,15 @@ class SandboxServices:
     """The services of a running sandbox."""
 
     def __init__(
-        self, *, clock: Clock, data: Path, endpoint: str, gateway: Gateway, faults: Faults, guard: Guard | None = None
+        self,
+        *,
+        clock: Clock,
+        data: Path,
+        endpoint: str,
+        gateway: Gateway,
+        faults: Faults,
+        registry: Registry,
+        guard: Guard | None = None,
     ) -> None:
         self.clock = clock
         self.data = data
@@ -39,6 +49,7 @@ class SandboxServices:
         self._gateway = gateway
         self._faults = faults
         self._guard = guard
+        self.registry = registry
 
     def objects(self, job: Job) -> ObjectAccess:
         """Return S3 with the rights of the job's role."""
@@ -64,11 +75,14 @@ class SandboxServices:
 
     def cannot_pull(self, job: Job) -> str | None:
         """Return why the job's role may not pull its image, or None."""
-        if self._guard is None:
-            return None
         from clary.sandbox.iam.platform import image_of, rights_of
 
-        return rights_of(self._guard, job).cannot_pull(image_of(job.request))
+        image = image_of(job.request)
+        lack = rights_of(self._guard, job).cannot_sign_in(image) if self._guard is not None else None
+        named = Named.read(image)
+        if lack is not None or named is None:
+            return lack
+        return self.registry.rights.cannot_pull(str(job.request["RoleArn"]), job.account, named.place)
 
     def role_credentials(self, job: Job) -> Mapping[str, str]:
         """Return fresh credentials of the job's role, known to the sandbox until they expire."""

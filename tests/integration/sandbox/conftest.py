@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ def _idle_program() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def idle() -> Iterator[testing.Sandbox]:
     """A sandbox for the module's tests, without API rates."""
-    with _idle_program(), testing.sandbox(enforce_rates=False) as running:
+    with ExitStack() as stack:
+        with _idle_program():  # only for its start: another sandbox of the module may be started again meanwhile
+            running = stack.enter_context(testing.sandbox(enforce_rates=False))
         yield running
 
 

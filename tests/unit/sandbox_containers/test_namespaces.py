@@ -15,8 +15,8 @@ import pytest
 from clary.sandbox.containers.namespaces import Mode
 from clary.sandbox.containers.plan import EXIT, STATE, UserNamespace
 from clary.sandbox.identity import lives, start_mark
-from clary.sandbox.life.folder import remove_tree
 from clary.sandbox.model import EntrypointError, ImageNotFound, Network
+from clary.sandbox.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable

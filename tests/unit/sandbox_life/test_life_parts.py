@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clary.sandbox.life.beneath import read_beneath, safe_relative, walk_beneath
-from clary.sandbox.life.folder import remove_tree
 from clary.sandbox.life.instances import memory_of
 from clary.sandbox.life.s3 import Address, Source, address, share
+from clary.sandbox.trees import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from clary.sandbox.containers.docker import Archives
     from clary.sandbox.containers.image import ImageSource
     from clary.sandbox.model import Executor
 
@@ -23,13 +24,19 @@ class Choice:
 
 
 def choose_executor(
-    data: Path, account: str, region: str, *, requirements: Sequence[str] = (), sources: Sequence[ImageSource] = ()
+    data: Path,
+    account: str,
+    region: str,
+    *,
+    requirements: Sequence[str] = (),
+    sources: Sequence[ImageSource] = (),
+    archives: Archives | None = None,
 ) -> Choice:
     """Return the best executor that really works here: namespaces, then Docker, then plain processes.
 
     ``data`` is the sandbox's folder; ``account`` and ``region`` name its own image, which gets ``requirements``
-    (requirement lines for uv). ``sources`` are asked for other images. Each way is tried, not guessed, which takes
-    some tens of milliseconds. Raises SandboxError when the image cannot be made.
+    (requirement lines for uv). ``sources`` are asked for other images; ``archives`` gives them to a Docker engine. Each
+    way is tried, not guessed, which takes some tens of milliseconds. Raises SandboxError when the image cannot be made.
     """
     from clary.sandbox.containers.docker import DockerExecutor, find_engine
     from clary.sandbox.containers.image import SandboxImages, ensure_image
@@ -40,10 +47,10 @@ def choose_executor(
     mode, why = find_mode(ensure_image(data, requirements)) if sys.platform == "linux" else (None, "this is not Linux")
     if mode is not None:
         own = SandboxImages(data, account, requirements)
-        return Choice(NamespaceExecutor(data, [*sources, own], mode))
+        return Choice(NamespaceExecutor(data, [own, *sources], mode))
     refused.append(f"namespaces: {why}")
     engine, why = find_engine()
     if engine is not None:
-        return Choice(DockerExecutor(engine), refused)
+        return Choice(DockerExecutor(engine, archives), refused)
     refused.append(f"docker: {why}")
     return Choice(ProcessExecutor(account, region), refused)

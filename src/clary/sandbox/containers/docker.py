@@ -6,13 +6,14 @@ The engine keeps the container and its output, so both outlive the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from clary.sandbox.containers.command import FIXED_CREDENTIALS, fixed_credentials
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _OWN = "/clary-sandbox/python:"
+_LOADED = "clary-sandbox/loaded:"
+"""Images of the sandbox's registry are called so in the engine, by their digest."""
 _PATIENCE = 10.0
 """Seconds an engine may take to say that it is there."""
+
+
+class Archives(Protocol):
+    """Images as archives that an engine loads, so that it needs neither an address nor a password."""
+
+    def digest(self, reference: str) -> str | None:
+        """Return the digest of an image, or None for one that is not of ECR; raises ImageNotFound."""
+
+    def write(self, reference: str, name: str, file: IO[bytes]) -> None:
+        """Write an image as ``docker load`` reads it, called ``name``."""
 
 
 def find_engine() -> tuple[str | None, str]:
@@ -69,8 +82,36 @@ class DockerExecutor:
         FIXED_CREDENTIALS,
     )
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, archives: Archives | None = None) -> None:
         self._program = program
+        self._archives = archives
+
+    def fetch(self, image: str) -> None:
+        """Load an image of the sandbox's registry into the engine, unless it has it; others the engine pulls itself."""
+        name = self._name(image)
+        if self._archives is None or not name.startswith(_LOADED):
+            return
+        known = subprocess.run([self._program, "image", "inspect", name], capture_output=True, check=False)
+        if known.returncode == 0:
+            return
+        with subprocess.Popen(
+            [self._program, "load"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as load:
+            assert load.stdin is not None
+            assert load.stderr is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._archives.write(image, name, load.stdin)
+                load.stdin.close()
+            said = load.stderr.read().decode(errors="replace").strip()
+        if load.returncode != 0:
+            raise ImageNotFound(f"Docker cannot load {image}: {said}")
+
+    def _name(self, image: str) -> str:
+        """Return what the engine calls an image."""
+        if _OWN in image:
+            return f"python:{image.partition(_OWN)[2]}-slim"
+        digest = None if self._archives is None else self._archives.digest(image)
+        return image if digest is None else f"{_LOADED}{digest.removeprefix('sha256:')[:32]}"
 
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> DockerContainer:
         """Start a container; see ``clary.sandbox.model.Executor``."""
@@ -79,7 +120,7 @@ class DockerExecutor:
         spec.scratch.mkdir(parents=True, exist_ok=True)
         cidfile = spec.scratch / "container-id"
         cidfile.unlink(missing_ok=True)
-        image = f"python:{spec.image.partition(_OWN)[2]}-slim" if _OWN in spec.image else spec.image
+        image = self._name(spec.image)
         words = run_arguments(spec, image, cidfile)
         environment = {**self._environment(), **spec.environment, **fixed_credentials(spec)}
         done = subprocess.run([self._program, *words], env=environment, capture_output=True, text=True, check=False)

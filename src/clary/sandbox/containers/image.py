@@ -27,16 +27,19 @@ from clary.sandbox.model import ImageNotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from clary.sandbox.containers.unpacking import Layer
+
 _LAYOUT = 1
 """Grows when the image's folders change; images of an older layout are then not used."""
-_REFERENCE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+/clary-sandbox/python:.+")
-_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-_ENVIRONMENT = "/opt/venv"
-_INTERPRETER = "/opt/python"
+OWN_REPOSITORY = "clary-sandbox/python"
+_REFERENCE = re.compile(rf"(?P<account>\d{{12}})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+/{OWN_REPOSITORY}:.+")
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+ENVIRONMENT = "/opt/venv"
+INTERPRETER = "/opt/python"
 _SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("ld.so.cache", "localtime", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust", "alternatives")
 _EMPTY = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "var/tmp": 0o1777, "var/log": 0o755, "var/lib": 0o755}
-_PLACES = ("dev", "proc", "sys", "run", "mnt", "srv", "opt/ml", _ENVIRONMENT[1:], _INTERPRETER[1:], "etc")
+_PLACES = ("dev", "proc", "sys", "run", "mnt", "srv", "opt/ml", ENVIRONMENT[1:], INTERPRETER[1:], "etc")
 _GENERATED = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n",
     "group": "root:x:0:\nnogroup:x:65534:\n",
@@ -54,6 +57,8 @@ class Image:
     reference: str
     root: Path
     """Folder with the file system; only read."""
+    layers: Sequence[Layer] = ()
+    """What lies over the root, the lowest first; only read."""
     mounts: Sequence[Mount] = ()
     """What of the host is shown in it."""
     hidden: Sequence[str] = ()
@@ -81,7 +86,7 @@ def image_reference(account: str, region: str) -> str:
     partition = session.get_partition_for_region(region)
     known = session.get_data("endpoints")["partitions"]
     suffix = next(each["dnsSuffix"] for each in known if each["partition"] == partition)
-    return f"{account}.dkr.ecr.{region}.{suffix}/clary-sandbox/python:{_VERSION}"
+    return f"{account}.dkr.ecr.{region}.{suffix}/{OWN_REPOSITORY}:{VERSION}"
 
 
 class SandboxImages:
@@ -109,17 +114,17 @@ def ensure_image(data: Path, requirements: Sequence[str] = (), reference: str = 
     Raises SandboxError when uv cannot install the requirements.
     """
     interpreter = Path(sys.base_prefix).resolve()
-    inside = _place_of(interpreter)
+    inside = place_of(interpreter)
     mounts = list(_host_mounts(interpreter, inside))
     recipe = [_LAYOUT, sys.version, str(interpreter), sorted(requirements), [one.target for one in mounts]]
     digest = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:24]
     folder = data / "images" / digest
     if not folder.exists():
         _make(folder, requirements, mounts, inside)
-    environment = {"PATH": f"{_ENVIRONMENT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment = {"PATH": f"{ENVIRONMENT}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     if inside != str(interpreter) and sysconfig.get_config_var("Py_ENABLE_SHARED"):
         environment["LD_LIBRARY_PATH"] = f"{inside}/lib"
-    mounts.append(Mount(str(folder / "venv"), _ENVIRONMENT, layered=True))
+    mounts.append(Mount(str(folder / "venv"), ENVIRONMENT, layered=True))
     return Image(
         reference=reference,
         root=folder / "root",
@@ -135,9 +140,9 @@ def base_executable() -> Path:
     return Path(getattr(sys, "_base_executable", sys.executable))
 
 
-def _place_of(interpreter: Path) -> str:
+def place_of(interpreter: Path) -> str:
     """Return where the interpreter's prefix is inside: its own place in the system, or a neutral one."""
-    return str(interpreter) if interpreter.is_relative_to("/usr") else _INTERPRETER
+    return str(interpreter) if interpreter.is_relative_to("/usr") else INTERPRETER
 
 
 def _host_mounts(interpreter: Path, inside: str) -> Iterator[Mount]:
@@ -158,7 +163,7 @@ def _hidden(data: Path, mounts: Sequence[Mount]) -> Iterator[str]:
     private = [data, Path(sys.prefix), Path(__file__).parents[3], Path(os.environ.get("HOME", "/root"))]
     for one in mounts:
         source = Path(one.source)
-        if not one.layered or one.target == _ENVIRONMENT:
+        if not one.layered or one.target == ENVIRONMENT:
             continue
         for path in private:
             path = path.resolve()
@@ -175,7 +180,7 @@ def _make(folder: Path, requirements: Sequence[str], mounts: Sequence[Mount], in
     try:
         _make_root(partial / "root", mounts)
         _make_environment(partial / "venv", requirements, inside)
-        _open_to_all(partial)
+        open_to_all(partial)
         for name, mode in _EMPTY.items():
             (partial / "root" / name).chmod(mode)
         partial.rename(folder)
@@ -186,7 +191,7 @@ def _make(folder: Path, requirements: Sequence[str], mounts: Sequence[Mount], in
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _open_to_all(folder: Path) -> None:
+def open_to_all(folder: Path) -> None:
     """Let every user of a container read the image, whatever the sandbox's umask was when it was made."""
     folder.chmod(0o755)
     for parent, folders, files in os.walk(folder):

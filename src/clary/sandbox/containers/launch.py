@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,8 @@ from clary.sandbox.containers.plan import EXIT, OUTPUT, STATE, Plan, UserNamespa
 from clary.sandbox.containers.users import new_user_namespace
 from clary.sandbox.identity import start_mark
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for that an image says nothing of; Docker's own."""
 _LOOK_AROUND = 2.0
 """Seconds between looks at whether the scratch folder is still there; a container without one is ended."""
 # Docker's default capabilities without MKNOD, NET_RAW and AUDIT_WRITE (capability numbers of linux/capability.h).
@@ -107,26 +110,31 @@ def _be_the_container(plan: Plan, status: int, ready: int, listeners: list[tuple
         syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC)
         socket.sethostname(plan.host)
         root.build(plan)
+        Path(plan.workdir).mkdir(parents=True, exist_ok=True)
         os.chdir(plan.workdir)
         nothing = os.open("/dev/null", os.O_RDONLY)
         for descriptor, source in ((0, nothing), (1, output), (2, output)):
             os.dup2(source, descriptor)
         os.closerange(3, status)
         os.closerange(status + 1, 1024)
-        _become(plan.user)
-        code = _execute(plan, status)
+        home = _become(plan)
+        code = _execute(plan, status, home)
+    except LookupError as error:
+        _report(status, error=error.args[0], exit_code=126)
     except OSError as error:
         _report(status, failed=str(error))
     finally:
         os._exit(code)
 
 
-def _become(user: str) -> None:
+def _become(plan: Plan) -> str:
+    """Become the image's user; returns the home folder."""
     syscalls.keep_only_capabilities(_KEPT_CAPABILITIES)
-    if user:
-        name, _, group = user.partition(":")
-        uid, gid = _ids(name)
-        gid = int(group) if group else gid
+    user, _, group = plan.user.partition(":")
+    known = _entry("passwd", user or "0")
+    home = known[5] if known is not None and known[5] else "/root" if not user else "/"
+    if user and plan.user_namespace is not UserNamespace.SINGLE:  # there nobody else exists
+        uid, gid = _ids(user, group, known)
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
@@ -136,22 +144,38 @@ def _become(user: str) -> None:
         signal.signal(number, signal.SIG_DFL)
     # A change of user clears it, and it must hold whatever happens to the launcher.
     syscalls.end_with_parent(signal.SIGKILL)
+    return home
 
 
-def _ids(name: str) -> tuple[int, int]:
-    if name.isdigit():
-        return int(name), 0
-    for line in Path("/etc/passwd").read_text().splitlines():
-        fields = line.split(":")
-        if fields[0] == name:
-            return int(fields[2]), int(fields[3])
-    raise OSError(f"the image has no user {name}")
+def _ids(user: str, group: str, known: Sequence[str] | None) -> tuple[int, int]:
+    """Return the numbers of a user and a group, each given by name or number, as ``docker run --user`` reads them."""
+    if known is None and not user.isdigit():
+        raise LookupError(f"unable to find user {user}: no matching entries in passwd file")
+    uid, gid = (int(known[2]), int(known[3])) if known is not None else (int(user), 0)
+    if not group:
+        return uid, gid
+    named = _entry("group", group)
+    if named is None and not group.isdigit():
+        raise LookupError(f"unable to find group {group}: no matching entries in group file")
+    return uid, int(named[2]) if named is not None else int(group)
 
 
-def _execute(plan: Plan, status: int) -> int:
+def _entry(file: str, name: str) -> Sequence[str] | None:
+    """Return the fields of a name or number in the image's ``/etc/passwd`` or ``/etc/group``; None for none."""
+    try:
+        lines = Path("/etc", file).read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    least = 6 if file == "passwd" else 3
+    entries = [fields for line in lines if len(fields := line.split(":")) >= least and fields[2].isdigit()]
+    column = 2 if name.isdigit() else 0
+    return next((fields for fields in entries if fields[column] == name), None)
+
+
+def _execute(plan: Plan, status: int, home: str) -> int:
     """Replace this process by the command; on failure says why and returns the exit code a shell would give."""
-    program, environment = plan.arguments[0], dict(plan.environment)
-    folders = [""] if "/" in program else environment.get("PATH", "/usr/bin:/bin").split(":")
+    program, environment = plan.arguments[0], {"HOME": home, "PATH": _PATH, **plan.environment}
+    folders = [""] if "/" in program else environment["PATH"].split(":")
     last: OSError = FileNotFoundError()
     for folder in folders:
         try:

@@ -22,11 +22,12 @@ from clary.errors import SandboxError
 from clary.sandbox.containers import cgroups
 from clary.sandbox.containers.command import command_line
 from clary.sandbox.containers.credentials import CredentialsServer, Grant
-from clary.sandbox.containers.image import Image, ImageSource, base_executable
+from clary.sandbox.containers.image import Image, ImageSource, base_executable, open_to_all
 from clary.sandbox.containers.plan import EXIT, OUTPUT, PLAN, STATE, Plan, UserNamespace
 from clary.sandbox.containers.starter import Starter
 from clary.sandbox.containers.switch import Place, Switches
 from clary.sandbox.containers.tail import Tail
+from clary.sandbox.containers.unpacking import lay_over
 from clary.sandbox.identity import lives, start_mark
 from clary.sandbox.model import ContainerSpec, EntrypointError, ImageNotFound, Network
 
@@ -76,12 +77,23 @@ class NamespaceExecutor:
                 "User namespaces are refused here: containers run as this machine's root, with few capabilities."
             )
         if self._mode.user_namespace is UserNamespace.SINGLE:
-            limits.append("Only one user exists in a container: changing the owner of a file is refused.")
+            limits.append(
+                "Only one user exists in a container: changing the owner of a file is refused, and an image's USER is"
+                " not taken."
+            )
         return limits
+
+    def fetch(self, image: str) -> None:
+        """Have an image ready; see ``clary.sandbox.model.Executor``."""
+        found = self._resolve(image)
+        if self._mode.overlay and not all(layer.marked for layer in found.layers):
+            raise ImageNotFound("the image removes files of its base, which this file system cannot show")
 
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> NamespaceContainer:
         """Start a container; see ``clary.sandbox.model.Executor``."""
         image = self._resolve(spec.image)
+        if image.user:
+            open_to_all(spec.opt_ml)
         arguments = command_line(image, spec)
         place = self._switches.place(spec)
         grant = None
@@ -152,7 +164,9 @@ class NamespaceExecutor:
             root.mkdir(exist_ok=True)
         else:
             shutil.copytree(image.root, root, symlinks=True)
-        environment = {"HOME": "/root", "HOSTNAME": spec.host, **image.environment, **spec.environment}
+            for layer in image.layers:
+                lay_over(layer, root)
+        environment = {"HOSTNAME": spec.host, **image.environment, **spec.environment}
         if grant is not None:
             environment["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = grant.path
         reaches = spec.network is Network.SANDBOX
@@ -163,6 +177,7 @@ class NamespaceExecutor:
             workdir=image.workdir,
             user=image.user,
             root=str(image.root),
+            layers=[layer.path.name for layer in reversed(image.layers)],
             mounts=image.mounts,
             hidden=image.hidden,
             opt_ml=str(spec.opt_ml),

@@ -76,6 +76,8 @@ class Plan:
     """cgroup folders, made by the sandbox, that hold the memory limit."""
     join: int = 0
     """Process whose user and network namespaces are this host's place among several hosts; 0 for none."""
+    layers: Sequence[str] = ()
+    """Names of the folders beside the root that lie over it, the topmost first."""
 
     def write(self) -> Path:
         """Store the plan in its scratch folder; readable by the owner only, for it holds the environment."""

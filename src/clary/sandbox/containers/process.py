@@ -48,12 +48,16 @@ class ProcessExecutor:
     def __init__(self, account: str, region: str) -> None:
         self._account, self._region = account, region
 
+    def fetch(self, image: str) -> None:
+        """Refuse every image but the sandbox's own: a process sees this machine's files, not an image's."""
+        own = image_reference(self._account, self._region)
+        if image != own:
+            raise ImageNotFound(f"Without containers the sandbox runs no images but its own, {own}.")
+
     def start(self, spec: ContainerSpec, output: Callable[[bytes], None]) -> ProcessContainer:
         """Start a process; see ``clary.sandbox.model.Executor``."""
-        own = image_reference(self._account, self._region)
-        if spec.image != own:
-            raise ImageNotFound(f"Without containers the sandbox runs no images but its own, {own}.")
-        words = command_line(Image(own, Path("/"), command=("python3",)), spec)
+        self.fetch(spec.image)
+        words = command_line(Image(spec.image, Path("/"), command=("python3",)), spec)
         for word in words:
             if "/opt/ml" in word:
                 raise EntrypointError(_REFUSED.format(word=word), 126)

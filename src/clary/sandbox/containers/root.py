@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from clary.sandbox.containers import syscalls
+from clary.sandbox.containers.inside import follow
 from clary.sandbox.containers.plan import Mount, Plan, UserNamespace
 from clary.sandbox.containers.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
@@ -27,7 +29,9 @@ def build(plan: Plan) -> None:
     _own_mounts(scratch)
     root = scratch / "root"
     if plan.overlay:
-        _overlay(plan, plan.root, str(root), "root")
+        lower = Path(plan.root)
+        os.chdir(lower.parent)  # the names of many layers fit into the options of a mount, their paths do not
+        _overlay(plan, [*plan.layers, lower.name], str(root), "root")
     else:
         syscalls.bind(str(root), str(root))
     for number, one in enumerate(plan.mounts):
@@ -37,8 +41,9 @@ def build(plan: Plan) -> None:
     for path in plan.hidden:
         if (root / path.lstrip("/")).is_dir():
             syscalls.bind(str(nothing), _inside(root, path), read_only=True)
-    (root / "etc/hosts").write_text(plan.etc_hosts)
-    (root / "etc/hostname").write_text(plan.host + "\n")
+    etc = Path(follow(str(root), "etc"))
+    for name, text in (("hosts", plan.etc_hosts), ("hostname", plan.host + "\n"), ("resolv.conf", "")):
+        _replace(etc / name, text)
     _devices(root)
     _kernel(root)
     _opt_ml(plan, root)
@@ -76,20 +81,29 @@ def _own_mounts(scratch: Path) -> None:
     os.chdir("/")
 
 
+def _replace(path: Path, text: str) -> None:
+    """Write a file of the container's own; a link that the image has there is not followed."""
+    if path.is_symlink():
+        path.unlink()
+    path.write_text(text)
+    path.chmod(0o644)
+
+
 def _show(plan: Plan, one: Mount, root: Path, layer: str) -> None:
     target = _inside(root, one.target)
     if one.layered and plan.overlay:
-        _overlay(plan, one.source, target, layer)
+        _overlay(plan, [one.source], target, layer)
     else:
         syscalls.bind(one.source, target, read_only=True)
 
 
-def _overlay(plan: Plan, lower: str, target: str, name: str) -> None:
+def _overlay(plan: Plan, lowers: Sequence[str], target: str, name: str) -> None:
+    """Mount an overlay of these folders, the topmost first, and one of the container's own."""
     upper, work = (Path(plan.scratch) / kind / name for kind in ("upper", "work"))
     for folder in (upper, work, Path(target)):
         folder.mkdir(parents=True, exist_ok=True)
-    upper.chmod(Path(lower).stat().st_mode & 0o7777)
-    options = f"lowerdir={_escape(lower)},upperdir={_escape(str(upper))},workdir={_escape(str(work))}"
+    upper.chmod(Path(lowers[0]).stat().st_mode & 0o7777)
+    options = f"lowerdir={':'.join(map(_escape, lowers))},upperdir={_escape(str(upper))},workdir={_escape(str(work))}"
     if plan.user_namespace is not UserNamespace.NONE:
         options += ",userxattr"
     syscalls.mount("overlay", target, "overlay", MS_NODEV, options)
@@ -102,7 +116,7 @@ def _escape(path: str) -> str:
 
 
 def _devices(root: Path) -> None:
-    dev = root / "dev"
+    dev = Path(follow(str(root), "dev"))
     syscalls.mount("tmpfs", str(dev), "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")
     for name in _DEVICES:
         (dev / name).touch()
@@ -119,7 +133,7 @@ def _devices(root: Path) -> None:
 
 
 def _kernel(root: Path) -> None:
-    proc = root / "proc"
+    proc = Path(follow(str(root), "proc"))
     syscalls.mount("proc", str(proc), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for name in _HIDDEN_FILES:
         if (proc / name).exists():
@@ -128,14 +142,14 @@ def _kernel(root: Path) -> None:
         if (proc / name).exists():
             syscalls.bind(str(proc / name), str(proc / name), read_only=True)
     try:
-        syscalls.mount("sysfs", str(root / "sys"), "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        syscalls.mount("sysfs", follow(str(root), "sys"), "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:
         # Refused in a user namespace on a host whose own /sys is partly hidden; containers do well without it.
         return
 
 
 def _opt_ml(plan: Plan, root: Path) -> None:
-    target = _inside(root, "/opt/ml")
+    target = follow(str(root), "opt/ml")
     syscalls.bind(plan.opt_ml, target)
     for path in plan.read_only:
         below = _inside(Path(target), path.removeprefix("/opt/ml"))

@@ -164,7 +164,8 @@ def _of_repository(name: str, owner: str, region: str) -> ResourcePolicy | None:
     from moto.ecr.models import ecr_backends
 
     repository = ecr_backends[owner][region].repositories.get(name.removeprefix("repository/"))
-    return _own(getattr(repository, "policy", None), "repository policy", owner)
+    # Also without a policy: another account's repository then allows nothing.
+    return _own(getattr(repository, "policy", None), "repository policy", owner) or ResourcePolicy(None, owner)
 
 
 def _of_secret(name: str, owner: str, region: str) -> ResourcePolicy | None:

@@ -6,7 +6,6 @@ API: execution role permissions).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from clary.sandbox.iam import SESSION_NAME
@@ -14,10 +13,10 @@ from clary.sandbox.iam.call import Call
 from clary.sandbox.iam.sessions import Session
 from clary.sandbox.iam.table.common import KEY
 from clary.sandbox.iam.table.ec2 import INTERFACE, SECURITY_GROUP, SUBNET
-from clary.sandbox.iam.table.ecr import REPOSITORY
 from clary.sandbox.iam.table.logs import STREAM
 from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
 from clary.sandbox.model import Job, JobKind
+from clary.sandbox.registry.names import Named
 from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from clary.sandbox.iam.guard import Guard
     from clary.sandbox.model import ObjectAccess
 
-_ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/(?P<name>[^:@]+)"
-)
-_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:BatchGetImage")
 _NETWORK_LOOKS = ("Subnets", "SecurityGroups", "Vpcs", "DhcpOptions", "NetworkInterfaces")
 _OF_INTERFACES = ("CreateNetworkInterfacePermission", "DeleteNetworkInterface", "DeleteNetworkInterfacePermission")
 _AN_INTERFACE = "eni-0123456789abcdef0"
@@ -66,15 +61,12 @@ class RoleRights:
         """Return why a prefix cannot be listed, or None."""
         return self.lacks("s3:ListBucket", self.bucket(bucket), s3_prefix=prefix)
 
-    def cannot_pull(self, image: str) -> str | None:
-        """Return why an image of ECR cannot be pulled, or None; other registries ask for no rights of the role."""
-        match = _ECR.match(image)
-        if match is None:
-            return None
-        owner = Call("", "", match["account"], match["region"], self._guard.facts)
-        repository = REPOSITORY.arn(owner, match["name"])
-        found = (self.lacks(action, repository) for action in _PULL)
-        return self.lacks("ecr:GetAuthorizationToken", "*") or next((one for one in found if one), None)
+    def cannot_sign_in(self, image: str) -> str | None:
+        """Return why nobody can sign in to ECR for an image, or None; other registries ask for no rights of the role.
+
+        Whether the image may be pulled then, ``registry.rights`` weighs.
+        """
+        return self.lacks("ecr:GetAuthorizationToken", "*") if Named.read(image) is not None else None
 
     def cannot_log(self, group: str, stream: str, *, exists: bool) -> str | None:
         """Return why a stream cannot be written, or None; a group that exists need not be made."""

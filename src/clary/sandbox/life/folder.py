@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.files import write_whole
+from clary.sandbox.trees import remove_tree
 
 if TYPE_CHECKING:
     from clary.sandbox.model import Job
@@ -103,16 +102,6 @@ class JobFolder:
     def remove(self) -> None:
         """Remove the folder and everything in it."""
         remove_tree(self.path)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder whatever modes its folders have; overlay file systems leave one that nobody may enter."""
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            inner = Path(folder, name)
-            if not inner.is_symlink():
-                inner.chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def changed(progress: Progress, **changes: Any) -> Progress:

@@ -196,6 +196,10 @@ class JobRun:
         refused = self._services.cannot_pull(self._job)
         if refused is not None:
             raise JobFailed(cannot_pull(self._job.kind, refused))
+        try:
+            self._executor.fetch(self._contract.spec(self._contract.hosts[0]).image)
+        except ImageNotFound as error:
+            raise JobFailed(cannot_pull(self._job.kind, str(error))) from error
         if self._services.fault("internal_error", self._job) is not None:
             raise _InternalError("planned")
 

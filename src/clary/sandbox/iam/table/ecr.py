@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clary.sandbox.iam.table.common import has
@@ -14,17 +15,22 @@ REPOSITORY = ResourceType("ecr", "repository", "arn:${Partition}:ecr:${Region}:$
 
 
 def _repository(call: Call) -> list[str]:
-    return [REPOSITORY.arn(call, call.text("repositoryName"))]
+    return [REPOSITORY.arn(_in_registry(call), call.text("repositoryName"))]
 
 
 def _repositories(call: Call) -> list[str]:
-    return [REPOSITORY.arn(call, name) for name in call.texts("repositoryNames") or ["*"]]
+    return [REPOSITORY.arn(_in_registry(call), name) for name in call.texts("repositoryNames") or ["*"]]
+
+
+def _in_registry(call: Call) -> Call:
+    """Return the call as one of the account whose registry it names."""
+    return replace(call, account=call.text("registryId") or call.account)
 
 
 _given = text("resourceArn")
 
 ROWS: Rows = {
-    **needs("ecr", None, None, "GetAuthorizationToken", "DescribeRegistry"),
+    **needs("ecr", None, None, "GetAuthorizationToken", "DescribeRegistry", "GetAccountSetting", "PutAccountSetting"),
     "CreateRepository": [
         Need("ecr:CreateRepository", REPOSITORY, _repository, (Tagged("tags"),)),
         Need("ecr:TagResource", REPOSITORY, _repository, (Tagged("tags"),), when=has("tags")),
