@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import textwrap
 from functools import wraps
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,14 +34,13 @@ def test_a_thread_that_parses_at_the_same_moment_does_no_harm(monkeypatch: pytes
     lines = file_lines(step)
     expected = source_digest(step, lines)
     answers = [SystemError("AST constructor recursion depth mismatch (before=74, after=72)")] * 3
-    parse = ast.parse
 
     def disturbed(text: str) -> Any:
         if answers:
             raise answers.pop()
-        return parse(text)
+        return ast.parse(text)
 
-    monkeypatch.setattr(ast, "parse", disturbed)
+    monkeypatch.setattr("clary.engine.source.ast", SimpleNamespace(**{**vars(ast), "parse": disturbed}))
     assert source_digest(step, lines) == expected
 
 
