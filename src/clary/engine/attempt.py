@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.artifacts import decode, encode
-from clary.engine import caching, failure, replaying, suspension
+from clary.engine import caching, failure, progress, replaying, suspension
 from clary.engine.execution import Execution
 from clary.engine.scope import current_scope, live
 from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
@@ -132,7 +132,8 @@ def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
     try:
         try:
             flow = load(journal.state)
-            value = _run_flow(running, flow)
+            with progress.of_values(journal):
+                value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
             broke_in = _interruption(error) or _stopping(running.execution)
             running.execution.close(broke_in or error)

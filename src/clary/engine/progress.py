@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from clary.artifacts import progress_to
 from clary.errors import ClaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from clary.journal.records import Record
     from clary.journal.writer import Journal
@@ -22,6 +24,8 @@ PAUSE = 1.0
 """Seconds between two publications, at least."""
 SHOWN = 20
 """Calls whose progress is kept; of more, those that told of it last."""
+VALUES = "values"
+"""In place of a call's path, for what is stored and read."""
 _boards: WeakKeyDictionary[Journal, Board] = WeakKeyDictionary()
 
 
@@ -80,3 +84,14 @@ def attach(journal: Journal, board: Board) -> None:
 def board_of(journal: Journal) -> Board | None:
     """Return the board of an attempt; None where nobody looks."""
     return _boards.get(journal)
+
+
+@contextmanager
+def of_values(journal: Journal) -> Iterator[None]:
+    """Tell whoever looks at an attempt how far large values are that are stored or read in this context."""
+    board = board_of(journal)
+    if board is None:
+        yield
+        return
+    with progress_to(lambda what, done, size: board.tell(VALUES, done >> 20, size >> 20, f"MiB {what}")):
+        yield

@@ -13,6 +13,7 @@ import pytest
 from clary import checkpoint, flow
 from clary.artifacts import encode
 from clary.engine import attempt as attempts
+from clary.engine import progress
 from clary.engine.attempt import Outcome, run_attempt
 from clary.errors import (
     AwsError,
@@ -384,6 +385,31 @@ def test_exit_codes_are_what_the_documents_say() -> None:
         "EXIT_FENCED": 76,
         "EXIT_STOPPED": 143,
     }
+
+
+def test_whoever_looks_is_told_how_far_a_large_value_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("BIG", "TOLD"):
+        monkeypatch.setattr(f"clary.artifacts.storing.{bound}", 2 << 20)
+    boards: list[progress.Board] = []
+
+    @checkpoint
+    def made(size: int) -> bytes:
+        return b"x" * size
+
+    @flow
+    def body() -> int:
+        return len(made.submit(3 << 20).result())
+
+    def open_board(journal: Journal) -> None:
+        boards.append(progress.Board(lambda _lines: None))
+        progress.attach(journal, boards[0])
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    assert attempt(log, store, body, on_open=open_board).value == 3 << 20
+    boards[0].close()
+    told = boards[0].lines()["values"]
+    assert (told["done"], told["total"], told["message"]) == (3, 3, "MiB stored")
 
 
 def test_a_refusal_of_clarys_own_shows_none_of_its_frames(tmp_path: Path) -> None:
