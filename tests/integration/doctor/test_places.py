@@ -14,6 +14,7 @@ import pytest
 from clary.doctor.findings import Status
 from clary.ids import new_id
 from integration.doctor.conftest import Bending, Headers, applies, look
+from oci_images import OCI_INDEX, Client, password
 from scripted_aws import ScriptedAws, refusal
 
 if TYPE_CHECKING:
@@ -146,12 +147,16 @@ def test_signing_in_to_the_registry(stack: Stack) -> None:
 
 
 def _push(sandbox: testing.Sandbox, tag: str, *platforms: str) -> str:
-    entries: list[dict[str, Any]] = [
-        {"digest": "sha256:" + "0" * 64, "platform": dict(zip(("os", "architecture"), one.split("/"), strict=True))}
-        for one in platforms
-    ]
-    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
+    """Push a list of manifests with an image of no layers for each platform."""
+    client = Client(sandbox.endpoint, password(sandbox.client("ecr")))
+    entries = []
+    for platform in platforms:
+        os, _, architecture = platform.partition("/")
+        digest = client.push("clary", f"{tag}-{architecture}", architecture=architecture)
+        entries.append({"digest": digest, "platform": {"os": os, "architecture": architecture}})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     sandbox.client("ecr").put_image(repositoryName="clary", imageTag=tag, imageManifest=json.dumps(index))
+    client.close()
     return registry(sandbox, f"clary:{tag}")
 
 
@@ -198,7 +203,7 @@ def _blobs(config: dict[str, Any]) -> Iterator[str]:
 def test_the_architecture_of_a_single_image_is_in_its_configuration(
     stack: Stack, architecture: str, status: Status
 ) -> None:
-    """moto has no layers to download, so a scripted ECR answers here."""
+    """The address of the configuration is ECR's to say, so a scripted one answers here."""
     manifest = json.dumps({"schemaVersion": 2, "config": {"digest": "sha256:" + "1" * 64}, "layers": []})
     config = {"os": "linux", "architecture": architecture}
     with ScriptedAws().serving() as ecr, _blobs(config) as url:
