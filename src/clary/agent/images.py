@@ -199,9 +199,10 @@ class Told:
             self._moving[name] = (done, total)
             now = time.monotonic()
             whole = [sum(parts) for parts in zip(*self._moving.values(), strict=True)]
-            if self._watcher is None or (now - self._told < _TOLD_EVERY and whole[0] < whole[1]):
+            if self._watcher is None or now - self._told < _TOLD_EVERY:
                 return
             self._told = now
             text = f"{size_text(whole[0])} of {size_text(whole[1])}"
-            share = round(100 * whole[0] / whole[1]) if whole[1] else 0
+            # The next transfer may begin at any time: whole is what the next stage, or the end, tells of.
+            share = min(99, round(100 * whole[0] / whole[1])) if whole[1] else 0
             self._watcher.progress((ProgressView("image", share, 100, text, time.time()),))

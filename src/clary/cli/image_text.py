@@ -78,7 +78,8 @@ def _outlook(found: Plan) -> str:
     if not found.layers:
         return f"A build would make it with {found.builder}."
     moved = f"fetch {size_text(found.download)} and " if found.download else ""
-    return f"A build would {moved}push about {size_text(found.upload)}."
+    lent = f", and {size_text(found.lend)} of the base where the registry does not lend them" if found.lend else ""
+    return f"A build would {moved}push about {size_text(found.upload)}{lent}."
 
 
 def _packages(packages: tuple[str, ...]) -> str | None:

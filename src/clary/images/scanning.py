@@ -25,7 +25,7 @@ LARGEST = 1024 * 1024 * 1024
 """Compressed bytes of a base that is looked through; of a larger one the version has to be known."""
 _LIBRARY = 8 * 1024 * 1024
 """Bytes of a C library that are searched for its version."""
-_INTERPRETER = re.compile(r"(?:.*/)?bin/python3(?:\.(?P<minor>\d+))?")
+_INTERPRETER = re.compile(r"(?:.*/)?bin/python(?:3(?:\.(?P<minor>\d+))?)?")
 _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+)\.(\d+)")
 _MUSL = re.compile(r"(?:.*/)?lib/ld-musl-[a-z0-9_]+\.so\.1")
 _MUSL_VERSION = (1, 2)
@@ -38,7 +38,7 @@ class Seen:
     """What the layers read so far hold, the later ones over the earlier."""
 
     interpreters: dict[str, str | None] = field(default_factory=dict)
-    """Absolute paths of what is called ``python3`` or ``python3.N``; of a link also where it leads."""
+    """Absolute paths of what is called ``python``, ``python3`` or ``python3.N``; of a link also where it leads."""
     folders: dict[str, str] = field(default_factory=dict)
     """Links in the root, which older systems' ``/bin`` is on newer ones."""
     libc: str | None = None

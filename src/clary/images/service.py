@@ -52,6 +52,8 @@ class Plan:
     """Bytes of wheels that are not on this machine."""
     upload: int = 0
     """Bytes that would be pushed, or about so many."""
+    lend: int = 0
+    """Bytes of the base that the registry may lend from another repository; where it does not, they are pushed too."""
     size: int = 0
     """Bytes that a pull of the image moves, or about so many; 0 where nobody can tell."""
     notes: tuple[str, ...] = field(default=())
@@ -108,6 +110,7 @@ def plan(prepared: Prepared, site: Site) -> Plan:
         packages=packages,
         layers=tuple(layers),
         download=sum(wheel.size for wheel in missing if any(one.where == "to make" for one in layers)),
+        lend=sum(layer.size for layer in layers if layer.where == "to mount"),
         upload=sum(layer.size for layer in layers if layer.where not in ("registry", "to mount")),
         size=size,
         notes=prepared.notes,

@@ -78,6 +78,12 @@ def test_links_are_followed_over_folders() -> None:
         "opt/python/bin/python3.11": b"",
     }
     assert found(linked) == ("3.11", "/opt/python/bin/python3.11")
+    environment: dict[str, bytes | str] = {
+        "opt/venv/bin/python3": "python",
+        "opt/venv/bin/python": "/opt/python/bin/python3.11",
+        "opt/python/bin/python3.11": b"",
+    }
+    assert found(environment, path="/opt/venv/bin") == ("3.11", "/opt/python/bin/python3.11")
     merged: dict[str, bytes | str] = {"bin": "usr/bin", "usr/bin/python3": "python3.11", "usr/bin/python3.11": b""}
     assert found(merged, path="/bin") == ("3.11", "/usr/bin/python3.11")
     plain: dict[str, bytes | str] = {"usr/bin/python3": b"elf", "usr/bin/python3.10": b"", "usr/bin/python3.9": b""}
