@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,11 @@ from clary.errors import ConfigError, ValidationError
 from clary.files import size_text
 from clary.runtime import tree
 from clary.runtime.dependencies import CHANNEL
+from clary.settings.options import laid_over
 
 if TYPE_CHECKING:
     from clary.agent.place import Place
+    from clary.image import Image
     from clary.images.channel import Packages
     from clary.images.preparing import Prepared
     from clary.images.site import Site
@@ -47,32 +50,47 @@ class JobImage:
 class Images:
     """The images of one submission; what is said twice is prepared once."""
 
-    def __init__(self, place: Place, project: Path, watcher: Watcher | None) -> None:
-        """Note where; nothing is looked up before an image is asked for."""
+    def __init__(self, place: Place, project: Path, said: str | Mapping[str, Any], watcher: Watcher | None) -> None:
+        """Note what is said of the flow's image; nothing is looked up before one is asked for."""
+        self._said = said
         self._place = place
         self._project = project
         self._progress = Told(watcher)
         self._chosen: dict[str, JobImage] = {}
 
-    def choose(self, said: str | Mapping[str, Any], instance_types: Sequence[str]) -> JobImage:
+    def choose(self, instance_types: Sequence[str], own: str | Mapping[str, Any] | None = None) -> JobImage:
         """Return the image of a job, prepared: nothing is built or stored yet.
 
         Args:
-            said: a reference, or what an image is made of, as ``Image.to_dict`` gives it.
             instance_types: that the job may run on.
+            own: what is said of this job's image alone, which is laid over what is said of the flow's: a reference,
+                or what an image is made of, as ``Image.to_dict`` gives it.
 
         Raises ValidationError ``image.invalid``, ``image.no_gpu``; ConfigError ``image.python_too_old``; and what
         preparing an image raises.
         """
+        said = self._said if own is None else laid_over("image", self._said, own)
         if isinstance(said, str):
             return JobImage(said)
-        name = str(sorted(said.items(), key=lambda one: one[0]))
+        from clary.images import spec
+
+        image = spec.parsed(said)
+        self._check_gpu(image, instance_types)
+        name = json.dumps(image.to_dict(), sort_keys=True)
         if name not in self._chosen:
-            self._chosen[name] = self._prepare(said)
-        found = self._chosen[name]
-        assert found.prepared is not None
-        _check_gpu(found.prepared, instance_types)
-        return found
+            self._chosen[name] = self._prepare(image)
+        return self._chosen[name]
+
+    def settings(self, own: str | Mapping[str, Any] | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return what an image says that is used as it is and can hold no variables: they are the job's, the weakest.
+
+        ``own`` as for ``choose``.
+        """
+        said = self._said if own is None else laid_over("image", self._said, own)
+        builder = isinstance(said, Mapping) and (said.get("builder") or self._place.stack.image_builder.get("flavor"))
+        if isinstance(said, str) or builder != "none" or not said.get("env"):
+            return []
+        return [("the image", {"environment": dict(said["env"])})]
 
     def finish(self) -> dict[str, int]:
         """Build what is not there, and store the packages that travel; return the images' sizes by their references.
@@ -85,11 +103,27 @@ class Images:
             sizes[one.reference] = self._finish(one, one.prepared)
         return sizes
 
-    def _prepare(self, said: Mapping[str, Any]) -> JobImage:
-        from clary.images import channel, spec
+    def _check_gpu(self, image: Image, instance_types: Sequence[str]) -> None:
+        """Refuse a base with GPU libraries for a machine without a GPU, before the base is even looked at."""
+        from clary.images.bases import base_of
+        from clary.sagemaker.instances import has_gpu
+
+        without = [name for name in instance_types if not has_gpu(name)]
+        if image.base is None or not without:
+            return
+        site = site_of(self._place)
+        if base_of(image.base, python=image.python, region=site.region, suffix=site.suffix).gpu:
+            raise ValidationError(
+                "image.no_gpu",
+                f"The base {image.base} is there for its GPU libraries, and {without[0]} has no GPU.",
+                next_step="Choose a type with one, such as ml.g5.xlarge, or a base without (pytorch:2.8-cpu).",
+                field="instance_type",
+            )
+
+    def _prepare(self, image: Image) -> JobImage:
+        from clary.images import channel
         from clary.images.preparing import prepare
 
-        image = spec.parsed(said)
         prepared = prepare(image, self._project, site_of(self._place), self._progress)
         python = prepared.python
         if python is not None and tuple(map(int, python.version.split("."))) < _OLDEST:
@@ -152,19 +186,6 @@ def _secret(stack: Stack, text: str) -> str:
     if one.key not in known:
         raise key_not_found(one.name, one.key, held, list(known))
     return known[one.key]
-
-
-def _check_gpu(prepared: Prepared, instance_types: Sequence[str]) -> None:
-    from clary.sagemaker.instances import has_gpu
-
-    without = [name for name in instance_types if not has_gpu(name)]
-    if prepared.gpu and without:
-        raise ValidationError(
-            "image.no_gpu",
-            f"The base {prepared.image.base} is there for its GPU libraries, and {without[0]} has no GPU.",
-            next_step="Choose an instance type with one, such as ml.g5.xlarge, or a base without (pytorch:2.8-cpu).",
-            field="instance_type",
-        )
 
 
 class Watcher(Protocol):

@@ -19,7 +19,6 @@ from clary.flows import Flow
 from clary.flows.checkpoint import Checkpoint
 from clary.runtime.dependencies import CHANNEL
 from clary.runtime.isolated.tasks import CALL_VARIABLE
-from clary.settings.options import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,11 +154,13 @@ def _planned(
     isolation = checkpoint.isolation
     assert isolation is not None
     at = f"checkpoints.{checkpoint.name}.resources"
-    own = (f"the checkpoint {checkpoint.name}", isolation.resources)
-    resolved = settings.resolve([*layers, ("isolated checkpoints", _OF_ONE_HOST), own], at=at, use=settings.Use.CALL)
+    who = f"the checkpoint {checkpoint.name}"
+    said = None if isolation.image is None else checked("image", isolation.image, who)
+    own = [("isolated checkpoints", _OF_ONE_HOST), (who, isolation.resources)]
+    resolved = settings.resolve([*layers, *images.settings(said), *own], at=at, use=settings.Use.FLOW)
     wanted, referring, secrets_at = secrets.taken_out(place, resolved.settings)
     code = replace(
-        _with_image(flows, checkpoint, wanted.instance_type, images),
+        _with_image(flows, said, wanted.instance_type, images),
         environment={**flows.environment, CALL_VARIABLE: "0" * 16 + "/1"},
     )
     request = requests.training_request("call", wanted, code)
@@ -181,15 +182,14 @@ def _planned(
 
 
 def _with_image(
-    flows: JobCode, checkpoint: Checkpoint[..., Any], instance_types: Sequence[str], images: Images
+    flows: JobCode, own: str | Mapping[str, Any] | None, instance_types: Sequence[str], images: Images
 ) -> JobCode:
     """Return what a call's job runs: the flow's, in the checkpoint's own image if it has one."""
-    said = checkpoint.isolation.image if checkpoint.isolation is not None else None
-    if said is None:
+    if own is None:
         return flows
-    own = images.choose(checked("image", said, f"the checkpoint {checkpoint.name}"), instance_types)
+    image = images.choose(instance_types, own)
     channels = tuple(one for one in flows.channels if one[0] != CHANNEL)
-    return replace(flows, image=own.reference, channels=(*channels, *own.channels))
+    return replace(flows, image=image.reference, channels=(*channels, *image.channels))
 
 
 def _template(request: Record, code: JobCode, *, own_output: bool) -> Record:

@@ -64,12 +64,13 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int, observer: Obs
 
     effective = configuration.of(target, place.stack)
     said = _said_image(place, effective)
-    resolved = settings.resolve(effective.settings_layers, use=settings.Use.FLOW)
+    images = Images(place, _project_root(target), said, observer)
+    layers = [*images.settings(), *effective.settings_layers]
+    resolved = settings.resolve(layers, use=settings.Use.FLOW)
     wanted = resolved.settings
     wanted, referring, secrets_at = secrets.taken_out(place, wanted)
     code = snapshot.take(_project_root(target), config.home() / "code")
-    images = Images(place, _project_root(target), observer)
-    image = images.choose(said, wanted.instance_type)
+    image = images.choose(wanted.instance_type)
     python = _PYTHON_IMAGE.search(image.reference) if image.prepared is None else None
     built_for = replace(image.target, python=python[1]) if python else image.target
     runtime = tree.build(built_for, config.home())
@@ -92,7 +93,7 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int, observer: Obs
         environment=pointer(place, run, attempt),
     )
     request = requests.training_request(job, wanted, running)
-    apart = isolated.planned(place, target, effective.settings_layers, running, wanted.max_runtime_in_seconds, images)
+    apart = isolated.planned(place, target, layers, running, wanted.max_runtime_in_seconds, images)
     spec |= apart.spec
     notes = (*image.notes, *_notes(resolved, settings_requests.check(request, wanted, running)), *apart.warnings)
     referring = {**referring, **apart.referring}

@@ -20,7 +20,7 @@ CANNOT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "none": {
         name: (f"set {name}, for it builds nothing", "'layers'")
-        for name in ("copy", "code", "env", "entrypoint", "user", "workdir", "tag", "repository")
+        for name in ("copy", "code", "entrypoint", "user", "workdir", "tag", "repository")
     }
     | {
         "apt": ("install Debian packages, for it builds nothing", _OTHERS),

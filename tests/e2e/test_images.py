@@ -1,0 +1,207 @@
+"""From a project to a job that runs its image, and no Docker anywhere: resolved, built, pushed, pulled, run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import package_index
+from clary.agent import service
+from clary.errors import ValidationError
+from package_index import PackageIndex
+
+if TYPE_CHECKING:
+    from clary.agent.views import RunView
+    from command_line import CommandLine
+    from e2e.conftest import Lab
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+FLOWS = '''
+"""Flows of a project that needs packages."""
+
+from clary import Image, checkpoint, flow
+
+
+def seen() -> dict:
+    import os
+    import sys
+
+    import small
+
+    return {"small": small.VERSION, "prefix": sys.prefix, "level": os.environ.get("LEVEL"), "uid": os.getuid()}
+
+
+@checkpoint
+def look() -> dict:
+    return seen()
+
+
+@flow(image=Image())
+def found() -> dict:
+    return look()
+
+
+@flow(image=Image(requirements=["small"], builder="none", env={"LEVEL": "beside"}))
+def beside() -> dict:
+    return look()
+
+
+@flow(image=Image(base="cuda:12.9"), instance_type="ml.m5.large")
+def without_gpu() -> None: ...
+'''
+APART = """
+from clary import Image, checkpoint, flow
+
+
+def seen() -> dict:
+    import os
+    import sys
+
+    import small
+
+    return {"small": small.VERSION, "prefix": sys.prefix, "level": os.environ.get("LEVEL"), "uid": os.getuid()}
+
+
+@checkpoint
+def look() -> dict:
+    return seen()
+
+
+@checkpoint(runtime="isolated", image=Image(requirements=["small==1.0"], env={"LEVEL": "isolated"}))
+def look_apart() -> dict:
+    return seen()
+
+
+@flow(image=Image(env={"LEVEL": "flow"}))
+def apart() -> list:
+    return [look(), look_apart()]
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PackageIndex]:
+    """An index that uv asks, with two versions of a package that needs another."""
+    with package_index.serving() as served:
+        served.add_wheel("small", "1.0", requires=["smaller"])
+        served.add_wheel("small", "1.1", requires=["smaller"], payload=os.urandom(300_000))
+        served.add_wheel("smaller", "2.0")
+        for name, text in package_index.environment(served, tmp_path / "uv").items():
+            monkeypatch.setenv(name, text)
+        yield served
+
+
+@pytest.fixture
+def project(tmp_path: Path, index: PackageIndex) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text('[project]\nname = "mine"\nversion = "1"\ndependencies = ["small"]\n')
+    (folder / "flows.py").write_text(FLOWS)
+    (folder / "apart.py").write_text(APART)
+    return folder
+
+
+def run(lab: Lab, project: Path, flow: str, file: str = "flows.py") -> tuple[RunView, Any]:
+    """Run a flow of the project; return the run as it ended, and its result."""
+    view = service.start(service.load_target(f"{project / file}:{flow}"), {}, lab.stack)
+    ended = service.wait(lab.stack, view.id, 120)
+    assert ended.status == "completed", ended.failure
+    return ended, service.result(lab.stack, view.id)
+
+
+def manifests(lab: Lab, repository: str) -> list[dict[str, Any]]:
+    """Return the images of a repository, as ECR lists them."""
+    found: list[dict[str, Any]] = lab.sandbox.client("ecr").describe_images(repositoryName=repository)["imageDetails"]
+    return found
+
+
+def test_a_project_is_built_pushed_pulled_and_run(lab: Lab, project: Path) -> None:
+    lab = replace(lab, stack=replace(lab.stack, container_registry=f"{lab.stack.container_registry}/found"))
+    ended, result = run(lab, project, "found")
+    assert result == {"small": "1.1", "prefix": "/opt/clary/venv", "level": None, "uid": 0}
+    attempt = ended.attempts[-1]
+    assert attempt.image is not None
+    assert attempt.image.startswith(f"{lab.stack.container_registry}:clary-")
+    (image,) = manifests(lab, "found")
+    assert image["imageManifestMediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert attempt.image_size == pytest.approx(image["imageSizeInBytes"], rel=0.01)
+    again, _ = run(lab, project, "found")
+    assert again.attempts[-1].image == attempt.image
+    assert len(manifests(lab, "found")) == 1
+
+
+def test_a_change_of_code_builds_no_image(lab: Lab, project: Path) -> None:
+    first, _ = run(lab, project, "found")
+    (project / "flows.py").write_text(FLOWS.replace('"uid": os.getuid()', '"uid": -1'))
+    second, result = run(lab, project, "found")
+    assert result["uid"] == -1
+    assert second.attempts[-1].image == first.attempts[-1].image
+
+
+def test_packages_travel_beside_the_code_without_a_registry(lab: Lab, project: Path) -> None:
+    lab = replace(lab, stack=replace(lab.stack, container_registry=None))
+    ended, result = run(lab, project, "beside")
+    assert result == {"small": "1.1", "prefix": "/opt/clary/venv", "level": "beside", "uid": 0}
+    request = lab.job(ended)
+    channels = {one["ChannelName"]: one["DataSource"]["S3DataSource"] for one in request["InputDataConfig"]}
+    assert channels["dependencies"]["S3DataType"] == "ManifestFile"
+    assert request["AlgorithmSpecification"]["TrainingImage"].partition("@")[0] == lab.stack.image.partition(":")[0]  # type: ignore[union-attr]  # the lab's stack has one
+
+
+def test_an_isolated_checkpoint_has_an_image_of_its_own(lab: Lab, project: Path) -> None:
+    _, (inline, isolated) = run(lab, project, "apart", "apart.py")
+    assert (inline["small"], inline["level"]) == ("1.1", "flow")
+    assert (isolated["small"], isolated["level"]) == ("1.0", "isolated")
+
+
+def test_a_gpu_base_on_a_machine_without_one_is_refused(lab: Lab, project: Path) -> None:
+    target = service.load_target(f"{project / 'flows.py'}:without_gpu")
+    lab.sandbox.faults.clear()
+    with pytest.raises(ValidationError) as caught:
+        service.start(target, {}, lab.stack)
+    assert caught.value.code == "image.no_gpu"
+
+
+def item(terminal: CommandLine, *words: str) -> Any:
+    """Return what a command prints as JSON."""
+    stack = () if "cache" in words else ("--stack", "lab")
+    answer = terminal(*words, *stack, "-o", "json")
+    assert answer.code == 0, answer.err
+    return answer.json["item"]
+
+
+def test_the_commands_of_images(terminal: CommandLine, project: Path, index: PackageIndex) -> None:
+    target = f"{project / 'flows.py'}:found"
+    planned = item(terminal, "image", "plan", target, "--repository", "commands")
+    assert (planned["exists"], planned["packages"]) == (False, ["small 1.1", "smaller 2.0"])
+    built = item(terminal, "image", "build", target, "--repository", "commands", "--tag", "first")
+    assert built["tag"] == planned["reference"]
+    assert item(terminal, "image", "plan", target, "--repository", "commands")["exists"]
+    other = item(
+        terminal,
+        "image",
+        "build",
+        target,
+        "--repository",
+        "commands",
+        "--requirements",
+        "small==1.0",
+        "--env",
+        "LEVEL=low",
+    )
+    shown = item(terminal, "image", "show", other["image"])
+    assert shown["packages"] == {"small": "1.0", "smaller": "2.0"}
+    compared = item(terminal, "image", "diff", built["image"], other["image"])["differences"]
+    assert compared["packages"] == {"small": {"before": "1.1", "after": "1.0"}}
+    assert compared["environment"] == {"LEVEL": {"before": None, "after": "low"}}
+    assert item(terminal, "image", "verify", built["image"])["ok"]
+    kept = item(terminal, "image", "cache", "info")
+    assert kept["layers"] > 0
+    assert item(terminal, "image", "cache", "prune", "--all")["freed"] == kept["size"]
+    assert json.loads(json.dumps(kept))["folder"].endswith("images")
