@@ -19,6 +19,7 @@ from clary.flows import Flow
 from clary.flows.checkpoint import Checkpoint
 from clary.runtime.dependencies import CHANNEL
 from clary.runtime.isolated.tasks import CALL_VARIABLE
+from clary.settings.options import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
