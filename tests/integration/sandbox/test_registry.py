@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -455,6 +456,33 @@ def test_a_stack_takes_its_repository_with_it(client: Client, ecr: Any, idle: Sa
     stacks.delete_stack(StackName=stack)
     ecr.create_repository(repositoryName=name)
     assert ecr.list_images(repositoryName=name)["imageIds"] == []
+
+
+def test_many_clients_at_once(idle: Sandbox, ecr: Any, repository: str) -> None:
+    """What one deletes is never taken from under the image of another."""
+    secret, shared = password(ecr), [layer((f"s{n}", os.urandom(2000))) for n in range(3)]
+
+    def live(number: int) -> int:
+        client, api, refusals = Client(idle.endpoint, secret), idle.client("ecr"), 0
+        for turn in range(15):
+            layers = [shared[(number + turn + n) % 3] for n in range(2)]
+            while True:
+                try:
+                    client.push(repository, f"t{number}", *layers, Env=[f"N={number}"])
+                    break
+                except AssertionError as error:  # another's deletion was quicker than this one's manifest
+                    assert "BLOB_UPLOAD_UNKNOWN" in str(error)  # noqa: PT017 - only sometimes
+                    refusals += 1
+            body = json.loads(client.ask("GET", f"/v2/{repository}/manifests/t{number}").data)
+            for one in (body["config"], *body["layers"]):
+                assert digest_of(client.pull_blob(repository, one["digest"])) == one["digest"]
+            api.batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": f"t{number}"}])
+        client.close()
+        return refusals
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(live, range(4)))
+    assert not [one for one in ecr.list_images(repositoryName=repository)["imageIds"] if "imageTag" in one]
 
 
 # -- other accounts and regions

@@ -130,7 +130,7 @@ def test_umoci_unpacks_the_sandboxs_own_image(
 
 
 def test_dxf_pushes_mounts_and_pulls(idle: Sandbox, host: str, repository: str, tmp_path: Path) -> None:
-    from dxf import DXF  # type: ignore[import-untyped]
+    from dxf import DXF
 
     ecr = idle.client("ecr")
     ecr.create_repository(repositoryName=f"{repository}-other")

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -81,6 +81,8 @@ case "$1" in
     run) for word; do [ "$last" = --cidfile ] && printf c1 > "$word"; last=$word; done; echo "$@" > "$0.words" ;;
     inspect) echo '{"Pid": 77, "ExitCode": 3, "OOMKilled": true}' ;;
     logs) echo out; echo err >&2 ;;
+    image) [ -f "$0.loaded" ] ;;
+    load) cat > "$0.loaded" ;;
     *) exit 0 ;;
 esac
 """
@@ -101,6 +103,56 @@ def test_docker_from_start_to_end(tmp_path: Path) -> None:
     assert "python:3." in (tmp_path / "docker.words").read_text()
     with pytest.raises(ImageNotFound):
         executor.start(spec(tmp_path, ["true"], hosts=["algo-1", "algo-2"]), pieces.append)
+
+
+class Archive:
+    """One image, which is called by its digest in the engine."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def digest(self, reference: str) -> str | None:
+        if reference == "missing":
+            raise ImageNotFound("no image missing")
+        return None if reference == "python:3" else f"sha256:{'0123456789abcdef' * 4}"
+
+    def write(self, reference: str, name: str, file: IO[bytes]) -> None:
+        self.written += 1
+        file.write(f"{reference} as {name}".encode())
+
+
+def test_docker_loads_images_of_the_registry_once(tmp_path: Path) -> None:
+    engine = tmp_path / "docker"
+    engine.write_text(_FAKE)
+    engine.chmod(0o755)
+    archive = Archive()
+    executor = DockerExecutor(str(engine), archive)
+    for image in (image_reference(_ACCOUNT, _REGION), "python:3"):
+        executor.fetch(image)
+    assert archive.written == 0
+    for _ in range(2):
+        executor.fetch("an/image:1")
+    name = "clary-sandbox/loaded:0123456789abcdef0123456789abcdef"
+    assert (archive.written, (tmp_path / "docker.loaded").read_text()) == (1, f"an/image:1 as {name}")
+    assert executor.start(spec(tmp_path, ["true"], image="an/image:1"), lambda _: None).wait(_PATIENCE) == 3
+    assert name in (tmp_path / "docker.words").read_text()
+    with pytest.raises(ImageNotFound, match="no image missing"):
+        executor.fetch("missing")
+
+
+def test_an_engine_that_cannot_load(tmp_path: Path) -> None:
+    engine = tmp_path / "docker"
+    engine.write_text('#!/bin/sh\n[ "$1" = load ] && echo "no space left on device" >&2\nexit 1\n')
+    engine.chmod(0o755)
+    with pytest.raises(ImageNotFound, match="no space left on device"):
+        DockerExecutor(str(engine), Archive()).fetch("an/image:1")
+
+
+def test_processes_run_no_other_image() -> None:
+    executor = ProcessExecutor(_ACCOUNT, _REGION)
+    executor.fetch(image_reference(_ACCOUNT, _REGION))
+    with pytest.raises(ImageNotFound, match="runs no images but its own"):
+        executor.fetch(f"{_ACCOUNT}.dkr.ecr.{_REGION}.amazonaws.com/team/app:1")
 
 
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

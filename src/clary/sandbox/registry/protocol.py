@@ -5,6 +5,7 @@ Sources: the OCI distribution specification 1.1; ECR user guide, "Private regist
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from clary.sandbox.registry.registry import Registry
     from clary.sandbox.wire import Environ, Response
 
+_log = logging.getLogger(__name__)
 PREFIX = "/v2/"
 _ROUTE = re.compile(
     rf"/v2/(?P<name>{REPOSITORY})/(?P<kind>manifests|blobs/uploads|blobs|tags|referrers)/(?P<what>[^/]*)/?"
@@ -68,6 +70,9 @@ def serve(registry: Registry, environ: Environ) -> Response:
         return _serve(registry, environ)
     except Refusal as refusal:
         return refusal.response(empty=empty)
+    except Exception:  # noqa: BLE001 - one request must not take the server down
+        _log.exception("%s %s failed", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+        return Refusal(500, "UNKNOWN", "The sandbox failed; see its log.").response(empty=empty)
 
 
 def _serve(registry: Registry, environ: Environ) -> Response:

@@ -56,10 +56,11 @@ def take(store: Store, place: Place, body: bytes, media_type: str | None, tag: s
         raise _invalid(f"unsupported manifest media type {kind}")
     manifest = Manifest(place, digest_of(body), kind, body, time.time())
     members = list(_members(document, listed=kind in LISTS))
-    _check_members(store, manifest, members)
-    if tag is not None:
-        _check_tag(store, manifest, tag)
-    store.put(manifest, members, tag)
+    with store.held():  # nothing that it names may go between the look and the deed
+        _check_members(store, manifest, members)
+        if tag is not None:
+            _check_tag(store, manifest, tag)
+        store.put(manifest, members, tag)
     return manifest
 
 
@@ -81,12 +82,14 @@ def _guessed(document: Mapping[str, Any]) -> str:
 
 def _members(document: Mapping[str, Any], *, listed: bool) -> Iterator[str]:
     """Yield the digests that must be in the repository; layers from elsewhere (with ``urls``) need not be."""
-    named = document.get("manifests") if listed else [document.get("config"), *(document.get("layers") or ())]
+    named = document.get("manifests" if listed else "layers")
     if not isinstance(named, list):
         raise _invalid("The manifest lists nothing.")
-    for one in named:
+    for one in named if listed else [document.get("config"), *named]:
         if not isinstance(one, dict) or not DIGEST.fullmatch(str(one.get("digest"))):
             raise _invalid("The manifest has a descriptor without a digest.")
+        if not isinstance(one.get("size"), int) or not isinstance(one.get("platform", {}), dict):
+            raise _invalid("The manifest has a descriptor without a size, or with an impossible platform.")
         if not one.get("urls"):
             yield str(one["digest"])
 

@@ -43,12 +43,15 @@ class RegistryImages:
         (self._folder / _EMPTY).chmod(0o755)
         self._folder.chmod(0o755)
         self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, Image] = {}
 
     def resolve(self, reference: str) -> Image:
         """Return an image of ECR, unpacked; raises ImageNotFound, saying what is wrong with it."""
         manifest = self._manifest(reference)
         with self._lock:
+            lock = self._locks.setdefault(manifest.digest, threading.Lock())
+        with lock:  # an image that takes long does not hold up the others
             image = self._known.get(manifest.digest)
             if image is None:
                 image = self._known[manifest.digest] = self._unpacked(reference, manifest)
@@ -105,9 +108,9 @@ class RegistryImages:
 
     def _unpacked(self, reference: str, manifest: Manifest) -> Image:
         config = self._config(manifest)
-        container: Mapping[str, Any] = config.get("config") or {}
-        descriptors: Sequence[Mapping[str, Any]] = manifest.document.get("layers") or ()
-        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
+        container = config["config"]
+        descriptors: Sequence[Mapping[str, Any]] = manifest.document["layers"]
+        diff_ids = config["rootfs"].get("diff_ids") or ()
         if len(diff_ids) != len(descriptors):
             raise ImageNotFound("the image's configuration names other layers than its manifest")
         layers = [self._layer(one, str(diff)) for one, diff in zip(descriptors, diff_ids, strict=True)]
@@ -122,7 +125,8 @@ class RegistryImages:
             workdir=str(container.get("WorkingDir") or "/"),
         )
 
-    def _config(self, manifest: Manifest) -> Mapping[str, Any]:
+    def _config(self, manifest: Manifest) -> Mapping[str, Mapping[str, Any]]:
+        """Return the two parts of a configuration that count here."""
         digest = str((manifest.document.get("config") or {}).get("digest"))
         path = self._registry.store.blobs.path(digest)
         try:
@@ -132,7 +136,10 @@ class RegistryImages:
             config = None
         if not isinstance(config, dict):
             raise ImageNotFound("the image's configuration cannot be read")
-        return config
+        parts = {name: config.get(name) or {} for name in ("config", "rootfs")}
+        if not all(isinstance(one, dict) for one in parts.values()):
+            raise ImageNotFound("the image's configuration cannot be read")
+        return parts
 
     def _layer(self, descriptor: Mapping[str, Any], diff_id: str) -> Layer:
         digest, kind = str(descriptor.get("digest")), str(descriptor.get("mediaType"))
@@ -163,7 +170,7 @@ class RegistryImages:
             config = self._config(manifest)
         except ImageNotFound:
             return set()
-        return {str(one) for one in (config.get("rootfs") or {}).get("diff_ids") or ()}
+        return {str(one) for one in config["rootfs"].get("diff_ids") or ()}
 
 
 def _words(found: Any) -> tuple[str, ...]:

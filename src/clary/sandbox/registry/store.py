@@ -6,6 +6,7 @@ import json
 import secrets
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from clary.sandbox.registry.blobs import KEPT_SECONDS, Blobs
 from clary.sandbox.registry.names import LISTS, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _SCHEMA = """
@@ -79,6 +80,12 @@ class Store:
     def close(self) -> None:
         """Close the files."""
         self._db.close()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody else remove anything meanwhile."""
+        with self._lock:
+            yield
 
     # -- blobs
 
