@@ -170,9 +170,8 @@ class _Running:
         for line in self._gateway.restore():
             _log.warning("not restored: %s", line)
         bootstrap.ensure(self._gateway)
-        weigher = self._weigher()
-        guard = weigher if self._iam == ENFORCE else None
-        registry = self._registry(weigher)
+        guard = self._weigher() if self._iam == ENFORCE else None
+        registry = self._registry(guard)
         services = SandboxServices(
             clock=self._clock,
             data=self._data,
@@ -226,13 +225,13 @@ class _Running:
             registry.close()
             self._gateway.close()
 
-    def _registry(self, weigher: Guard) -> Registry:
+    def _registry(self, guard: Guard | None) -> Registry:
         store = Store(self._data / FOLDER)
         registry = Registry(
             store,
             endpoint=self._endpoint,
             faults=self._faults,
-            rights=Rights(self._gateway, weigher, enforced=self._iam == ENFORCE),
+            rights=Rights(self._gateway, lambda: guard or self._weigher(), enforced=guard is not None),
             own=OwnImage(store, self._data, bootstrap.ACCOUNT, tuple(self._settings.requirements)),
         )
         registry.sync()

@@ -75,13 +75,15 @@ class SandboxServices:
 
     def cannot_pull(self, job: Job) -> str | None:
         """Return why the job's role may not pull its image, or None."""
-        from clary.sandbox.iam.platform import image_of, rights_of
+        named = Named.read(image_of(job.request))
+        if named is None:
+            return None  # other registries ask for no rights of the role
+        if self._guard is not None:
+            from clary.sandbox.iam.platform import rights_of
 
-        image = image_of(job.request)
-        lack = rights_of(self._guard, job).cannot_sign_in(image) if self._guard is not None else None
-        named = Named.read(image)
-        if lack is not None or named is None:
-            return lack
+            lack = rights_of(self._guard, job).cannot_sign_in()
+            if lack is not None:
+                return lack
         return self.registry.rights.cannot_pull(str(job.request["RoleArn"]), job.account, named.place)
 
     def role_credentials(self, job: Job) -> Mapping[str, str]:
@@ -112,6 +114,12 @@ class SandboxServices:
         """Take one planned fault meant for this job and instance type, if there is one."""
         operation = f"Create{job.kind.value.capitalize()}Job"
         return self._faults.take(name, operation=operation, name=job.name, instance_type=instance_type)
+
+
+def image_of(request: Mapping[str, Any]) -> str:
+    """Return the image of a job."""
+    specification = request.get("AlgorithmSpecification", {}), request.get("AppSpecification", {})
+    return str(specification[0].get("TrainingImage") or specification[1].get("ImageUri") or "")
 
 
 class NoSink:

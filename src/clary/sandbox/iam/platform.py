@@ -16,7 +16,6 @@ from clary.sandbox.iam.table.ec2 import INTERFACE, SECURITY_GROUP, SUBNET
 from clary.sandbox.iam.table.logs import STREAM
 from clary.sandbox.iam.table.s3 import BUCKET, OBJECT
 from clary.sandbox.model import Job, JobKind
-from clary.sandbox.registry.names import Named
 from clary.sandbox.wire import ApiError
 
 if TYPE_CHECKING:
@@ -61,12 +60,9 @@ class RoleRights:
         """Return why a prefix cannot be listed, or None."""
         return self.lacks("s3:ListBucket", self.bucket(bucket), s3_prefix=prefix)
 
-    def cannot_sign_in(self, image: str) -> str | None:
-        """Return why nobody can sign in to ECR for an image, or None; other registries ask for no rights of the role.
-
-        Whether the image may be pulled then, ``registry.rights`` weighs.
-        """
-        return self.lacks("ecr:GetAuthorizationToken", "*") if Named.read(image) is not None else None
+    def cannot_sign_in(self) -> str | None:
+        """Return why nobody can sign in to ECR, or None; whether an image may be pulled then, its registry weighs."""
+        return self.lacks("ecr:GetAuthorizationToken", "*")
 
     def cannot_log(self, group: str, stream: str, *, exists: bool) -> str | None:
         """Return why a stream cannot be written, or None; a group that exists need not be made."""
@@ -184,9 +180,3 @@ def output_key(job: Job) -> str | None:
     member = "OutputDataConfig" if job.kind is JobKind.TRAINING else "ProcessingOutputConfig"
     found: str | None = job.request.get(member, {}).get("KmsKeyId")
     return found
-
-
-def image_of(request: Mapping[str, Any]) -> str:
-    """Return the image of a job."""
-    specification = request.get("AlgorithmSpecification", {}), request.get("AppSpecification", {})
-    return str(specification[0].get("TrainingImage") or specification[1].get("ImageUri") or "")

@@ -7,18 +7,17 @@ repository's policy allows, as on AWS.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clary.sandbox.iam import EVERYTHING, SESSION_NAME
-from clary.sandbox.iam.call import Call
-from clary.sandbox.iam.evaluate import Names, Policies
-from clary.sandbox.iam.policy import parse
-from clary.sandbox.iam.principals import Principal
-from clary.sandbox.iam.sessions import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clary.sandbox.gateway import Gateway
     from clary.sandbox.iam.guard import Guard
+    from clary.sandbox.iam.principals import Principal
     from clary.sandbox.registry.names import Place
 
 _PULL = ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage")
@@ -26,12 +25,19 @@ _PULL = ("BatchCheckLayerAvailability", "GetDownloadUrlForLayer", "BatchGetImage
 
 
 class Rights:
-    """Weighs the requests of the registry protocol, and pulls for jobs. ``guard`` weighs; ``enforced``: for all."""
+    """Weighs the requests of the registry protocol, and pulls for jobs.
 
-    def __init__(self, gateway: Gateway, guard: Guard, *, enforced: bool) -> None:
+    ``make_guard`` makes what weighs, which is only loaded where it is needed; ``enforced``: it is, by every request.
+    """
+
+    def __init__(self, gateway: Gateway, make_guard: Callable[[], Guard], *, enforced: bool) -> None:
         self._gateway = gateway
-        self._guard = guard
+        self._make_guard = make_guard
         self.enforced = enforced
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return self._make_guard()
 
     def refuses(self, access_key: str, operation: str, place: Place) -> str | None:
         """Return the words that refuse an operation on a repository, or None when it is allowed."""
@@ -45,6 +51,8 @@ class Rights:
         """Return the words that refuse the pull of an image to a job's role, or None when it is allowed."""
         if not self.enforced and account == place.account:
             return None
+        from clary.sandbox.iam.sessions import Session
+
         principal = self._guard.principals.of_session(Session("", account, role, SESSION_NAME))
         if principal is None and self.enforced:
             return f"The role {role} does not exist."
@@ -56,6 +64,8 @@ class Rights:
             principal = _unlimited(principal, account)
         if principal is None:
             return "The security token included in the request is invalid."
+        from clary.sandbox.iam.call import Call
+
         asked = {"repositoryName": place.repository}
         call = Call("ecr", operation, place.account, place.region, self._guard.facts, params=asked)
         return self._guard.first_refusal(principal, call)
@@ -63,6 +73,10 @@ class Rights:
 
 def _unlimited(principal: Principal | None, account: str) -> Principal:
     """Return a principal whom nothing of its own account limits."""
+    from clary.sandbox.iam.evaluate import Names, Policies
+    from clary.sandbox.iam.policy import parse
+    from clary.sandbox.iam.principals import Principal
+
     everything = Policies(identity=(parse(EVERYTHING, "administrator"),))
     if principal is None:
         return Principal(f"arn:aws:iam::{account}:root", account, Names(account), everything)
