@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from clary.stacks.flavors import Flavor, Option, Problem, mapping
+from clary.stacks.forms import repository_problem
 
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?")
 _JOB = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -22,7 +23,39 @@ def _provide(flavor: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     return lambda options: {"image_builder": {"flavor": flavor, **options}}
 
 
-LAYERS = Flavor("image_builder", "layers", "Builds layers from wheels, with no daemon.", (), _provide("layers"))
+def _repository(value: Any) -> str | None:
+    return repository_problem(value) if isinstance(value, str) else "expected the name of a repository"
+
+
+def _between(least: int, most: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        fine = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        return None if fine else f"expected a number from {least} to {most}"
+
+    return check
+
+
+LAYERS = Flavor(
+    "image_builder",
+    "layers",
+    "Builds layers from wheels, with no daemon.",
+    (
+        Option(
+            "cache_repository",
+            "Keeps each layer in this repository of the registry too, from which others mount it.",
+            _repository,
+            metavar="REPOSITORY",
+        ),
+        Option(
+            "layer_threshold",
+            "Bytes of a wheel from which it has a layer of its own.",
+            _between(0, 10**12),
+            metavar="BYTES",
+        ),
+        Option("layer_budget", "Most layers with one wheel.", _between(1, 90), metavar="NUMBER"),
+    ),
+    _provide("layers"),
+)
 
 
 def _context_store(value: Any) -> str | None:
