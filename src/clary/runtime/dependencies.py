@@ -50,7 +50,7 @@ def enter(opt_ml: Path, arguments: list[str], root: Path = Path("/")) -> None:
     os.environ[_HERE] = listing["digest"]
     sys.stdout.flush()
     try:
-        os.execv(f"{programs}/python3", ["python3", *arguments])
+        os.execv(f"{programs}/python3", ["python3", *arguments])  # noqa: S606 - without a shell on purpose
     except OSError as error:
         raise _unusable(f"{programs}/python3 cannot be started ({error.strerror})", listing) from error
 
@@ -125,7 +125,7 @@ def _write(entries: tarfile.TarFile, entry: tarfile.TarInfo, root: Path, inside:
 def _check(venv: Path, listing: dict[str, Any]) -> None:
     interpreter = venv / "bin" / f"python{listing['python']}"
     if not interpreter.exists():
-        leads = os.readlink(interpreter) if interpreter.is_symlink() else interpreter
+        leads = interpreter.readlink() if interpreter.is_symlink() else interpreter
         raise _unusable(f"they are for Python {listing['python']} at {leads}, which this image does not have", listing)
 
 
@@ -141,7 +141,7 @@ def _unusable(problem: str, listing: dict[str, Any]) -> ConfigError:
     return ConfigError(
         "job.dependencies_unusable",
         f"The packages that came with the job do not fit its image: {problem}.",
-        next_step=f"Name the Python of the image in the flow's Image (python=…, not {listing['python']}), or build one.",
+        next_step=f"Name the image's own Python in the flow's Image (not python={listing['python']}), or build an image.",
     )
 
 

@@ -81,7 +81,7 @@ def _enter_dependencies(opt_ml: Path, fault_log: int) -> None:
     from clary.runtime import dependencies
 
     if fault_log >= 0:
-        os.set_inheritable(fault_log, True)
+        os.set_inheritable(fault_log, True)  # noqa: FBT003 - the function's own signature
     try:
         dependencies.enter(opt_ml, [sys.argv[0], CHILD, str(fault_log)])
     except ConfigError as error:

@@ -225,6 +225,6 @@ def changed(blob: Blob, problem: str) -> ClaryError:
     return ConfigError(
         "image.layer_changed",
         f"The layer {blob.name!r} cannot be pushed: {problem}.",
-        next_step="Build the image again; if that does not help, `clary image cache prune --verify` removes what is damaged.",
+        next_step="Build the image again; `clary image cache prune --verify` removes layers that are damaged.",
         details={"digest": blob.digest},
     )
