@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from clary.engine.progress import Board
     from clary.journal.log import Log
     from clary.journal.records import Record
+    from clary.objects import ObjectStore
 
 _PATIENCE, _NAP = 10.0, 0.02
 """Seconds for which another process that holds a run's lock may take to record it, and between looks."""
@@ -79,7 +80,7 @@ def _start(
     once: Once | None,
 ) -> RunView:
     with only_names():  # the flow runs here: a path is the very place, to read from and to write to
-        encoded = _encoded(place, inputs) if seed is None else seed.inputs
+        encoded = encode_inputs(inputs, place.store) if seed is None else seed.inputs
     origin, on_change = (None, "error") if seed is None else (seed.replay_of, seed.on_change)
     run = new_id() if once is None else once.run
     if once is not None and not once.claim():
@@ -134,8 +135,9 @@ def _begun_by_another(place: Place, once: Once) -> RunView:
     return replace(run_view(place.read(once.run), place.store), reused=True)
 
 
-def _encoded(place: Place, inputs: Mapping[str, Any]) -> Record:
-    return {name: encode(value, place.store, label=f"the input {name}") for name, value in inputs.items()}
+def encode_inputs(inputs: Mapping[str, Any], store: ObjectStore) -> Record:
+    """Return the inputs of a flow as its record keeps them; raises SerializationError, naming the input."""
+    return {name: encode(value, store, label=f"the input {name}") for name, value in inputs.items()}
 
 
 def _variables(place: Place, target: FlowTarget) -> dict[str, str]:

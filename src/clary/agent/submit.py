@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import lifecycle, secrets
-from clary.agent.local import is_live, refuse_completed, refuse_waiting, who
+from clary.agent.local import encode_inputs, is_live, refuse_completed, refuse_waiting, who
 from clary.agent.planning import Plan, again, plan
 from clary.agent.present import run_view
 from clary.agent.specs import spec_bytes, spec_key
 from clary.agent.verified import verify_once
-from clary.artifacts import encode
 from clary.errors import UsageError
 from clary.files import size_text
 from clary.ids import new_id
@@ -65,7 +64,7 @@ def start(
     run = new_id() if once is None else once.run
     with tempfile.TemporaryDirectory(prefix="clary-") as staging:
         staged = open_store(staging)
-        encoded = {name: encode(value, staged) for name, value in inputs.items()} if seed is None else seed.inputs
+        encoded = seed.inputs if seed is not None else encode_inputs(inputs, staged)
         planned = plan(place, target, run, 1, observer)
         _verify(place, planned, observer)
         sizes = planned.images.finish()

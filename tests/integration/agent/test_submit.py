@@ -13,7 +13,7 @@ import pytest
 
 from clary.agent import lifecycle, service
 from clary.agent.place import place_of
-from clary.errors import AwsError, ClaryError, ConfigError, NotFoundError, ValidationError
+from clary.errors import AwsError, ClaryError, ConfigError, NotFoundError, SerializationError, ValidationError
 from integration.agent.conftest import Proxy, Recorder
 
 if TYPE_CHECKING:
@@ -98,6 +98,11 @@ def test_a_large_input_travels_as_an_object(stack: Stack, keys: Keys) -> None:
 
     assert service.wait(stack, run.id, 60).result == "200000"
     assert len([key for key in keys() if key.startswith("values/")]) == 1
+
+
+def test_an_input_that_cannot_be_kept_is_named(stack: Stack) -> None:
+    with pytest.raises(SerializationError, match="because of the input value\\[0\\]"):
+        service.start(service.load_target("flows.py:takes"), {"value": [threading.Lock()]}, stack)
 
 
 @pytest.mark.parametrize(
