@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clary.agent import isolated
+from clary.agent.images import Images
 from clary.agent.place import Place
 from clary.agent.targets import FlowTarget, load_target
 from clary.errors import ClaryError, UsageError, ValidationError
@@ -66,7 +67,8 @@ def target(project: Path, checkpoints: str, **others: str) -> FlowTarget:
 
 
 def planned(place: Place, given: FlowTarget) -> isolated.Isolated:
-    return isolated.planned(place, given, LAYERS, CODE, 600)
+    images = Images(place, given.project.root if given.project else Path.cwd(), CODE.image, None)
+    return isolated.planned(place, given, LAYERS, CODE, 600, images)
 
 
 def test_a_flow_without_isolated_checkpoints_has_nothing_of_them(place: Place, project: Path) -> None:
