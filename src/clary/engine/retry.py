@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from clary.errors import ClaryError, Retry, UsageError
+from clary.errors import ClaryError, Retry, UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,10 +102,23 @@ def retries_from(given: RetriesLike) -> Retries:
         if isinstance(given, int) and not isinstance(given, bool):
             return Retries(given)
         if isinstance(given, dict):
+            _check_fields(given)
             return Retries(**given)
     except TypeError as error:
         raise _bad(given, str(error)) from None
     raise _bad(given, "it is neither a number nor Retries(…)")
+
+
+def _check_fields(given: dict[str, Any]) -> None:
+    known = [one.name for one in fields(Retries)]
+    for name in (name for name in given if name not in known):
+        meant = nearest(str(name), known)
+        raise UsageError(
+            "retries.bad_value",
+            f"retries has no field {name!r}.",
+            next_step=f"Did you mean {meant!r}?" if meant else f"Its fields are: {', '.join(known)}.",
+            field="retries",
+        )
 
 
 def _bad(given: Any, reason: str) -> UsageError:

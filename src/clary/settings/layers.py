@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary import config
+from clary.errors import nearest
 from clary.settings import saved
 from clary.settings.options import OPTIONS, checked, from_text, settings_table
 
@@ -21,6 +22,8 @@ SOURCES = ("default", "stack", "saved", "project", "environment", "configure", "
 AMBIENT = frozenset({"saved", "project", "environment", "configure"})
 """Sources that belong to the machine, the folder or the process, not to the run, the flow or the stack."""
 _FOREIGN = ("STACK", "CACHE", "RETRIES", "IMAGE")
+_OF_THE_TESTS = ("CLARY_TEST_", "CLARY_FUZZ_")
+"""What variables of Clary's own test suite begin with."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def configure(values: Mapping[str, Any]) -> None:
 
 
 def foreign_notes(start: Path | None = None) -> list[str]:
-    """Return what to say about settings of Kitaru, which are not read: what to write in their place."""
+    """Return what to say about settings that are not read, Kitaru's and misspelt ones: what to write in their place."""
     notes = [
         f"KITARU_{name} is not read here: set CLARY_{name}."
         for name in _FOREIGN
@@ -87,7 +90,26 @@ def foreign_notes(start: Path | None = None) -> list[str]:
     project = config.project_file(start)
     if project is not None and "kitaru" in project.others:
         notes.append(f"[tool.kitaru] in {project.path} is not read: write its keys under [tool.clary].")
-    return notes
+    return notes + [_unread(name) for name in sorted(os.environ) if _is_unknown(name)]
+
+
+def _is_unknown(variable: str) -> bool:
+    known = variable in config.ENVIRONMENT or variable in config.JOB_ENVIRONMENT
+    return variable.startswith("CLARY_") and not known and not variable.startswith(_OF_THE_TESTS)
+
+
+def _unread(variable: str) -> str:
+    from clary.sagemaker import aliases
+
+    name = variable.removeprefix("CLARY_")
+    meant = nearest(name, [one.removeprefix("CLARY_") for one in config.ENVIRONMENT])
+    if name.lower() in aliases.spellings():
+        step = f"job settings go into CLARY_SETTINGS='{{\"{name.lower()}\": …}}'."
+    elif meant is not None:
+        step = f"did you mean CLARY_{meant}?"
+    else:
+        step = "docs/reference/settings.md lists the variables that are."
+    return f"The environment variable {variable} is not read: {step}"
 
 
 def _saved(database: Database | None) -> Layer:

@@ -115,10 +115,18 @@ def _retries(value: Any, source: str) -> dict[str, Any]:
             "Which exceptions are tried again, @flow(retries=…) says.",
         )
     given = dict(value) if isinstance(value, Mapping) else value
+    if not isinstance(given, (int, dict, Retries)) or isinstance(given, bool):
+        step = 'Write for example 3, or {"count": 3, "delay": 10}.'
+        raise _wrong("retries", value, source, "must be a number, or a table of its fields", step)
     try:
         policy = retries_from(given)
     except UsageError as error:
-        raise _wrong("retries", value, source, error.summary, error.next_step) from None
+        raise ConfigError(
+            "config.wrong_type",
+            f"The retries of {source} do not fit: {error.summary}",
+            next_step=error.next_step,
+            field="retries",
+        ) from None
     if isinstance(given, dict):
         return {one.name: getattr(policy, one.name) for one in fields(Retries) if one.name in given}
     return {"count": policy.count}

@@ -172,6 +172,41 @@ def test_kitarus_settings_are_told_of_once(fresh: Path, stack: Stack, monkeypatc
     assert "[tool.clary]" in notes[1]
 
 
+@pytest.mark.parametrize(
+    ("variable", "step"),
+    [
+        ("CLARY_RETIRES", "did you mean CLARY_RETRIES?"),
+        ("CLARY_INSTANCE_TYPE", "CLARY_SETTINGS"),
+        ("CLARY_QQQQQQ", "docs/reference/settings.md"),
+    ],
+)
+def test_a_variable_that_nothing_reads_is_told_of_once(
+    variable: str, step: str, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*config.JOB_ENVIRONMENT, "CLARY_TEST_EXAMPLES", "CLARY_FUZZ_EXAMPLES", "CLARYVOYANT", "CLARY_STACK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv(variable, "3")
+    with pytest.warns(UserWarning, match=variable) as told:
+        configuration.configured(target(), stack, None)
+    configuration.configured(target(), stack, None)
+    assert [step in str(one.message) for one in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("x", "must be a number, or a table of its fields: 'x'."),
+        (True, "must be a number, or a table of its fields: True."),
+        ({"count": -1}, "do not fit: retries.count is -1."),
+        ({"cuont": 1}, "do not fit: retries has no field 'cuont'."),
+    ],
+)
+def test_retries_that_do_not_fit_are_told_of_in_one_sentence(value: Any, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        saved.put("retries", value)
+    assert caught.value.summary == f"The retries of `clary config set retries` {problem}"
+
+
 def test_what_holds_is_frozen_and_thawed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLARY_SETTINGS", '{"tags": {"a": "1"}}')
     monkeypatch.setenv("CLARY_RETRIES", "2")
