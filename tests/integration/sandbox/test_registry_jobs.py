@@ -328,3 +328,44 @@ def test_another_accounts_image_needs_its_policy(real: Sandbox, client: Client, 
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
     owner.set_repository_policy(repositoryName="pytorch-training", policyText=policy)
     assert train(real, uri)[1] == ["pulled"]
+
+
+def test_a_job_outlives_a_kill_although_its_image_is_gone() -> None:
+    from clary.testing import sandbox
+
+    wait = """
+import pathlib, time
+print("up", flush=True)
+while not pathlib.Path("/opt/ml/go").exists():
+    time.sleep(0.01)
+"""
+    with sandbox() as own:
+        ecr, sagemaker = own.client("ecr"), own.client("sagemaker")
+        ecr.create_repository(repositoryName="short-lived")
+        client = Client(own.endpoint, password(ecr))
+        base = Base(client, own)
+        for blob in base.blobs.values():
+            client.push_blob("short-lived", blob)
+        script = layer(("wait.py", wait))
+        build(client, base, "short-lived", "1", script, Entrypoint=["python3", "/wait.py"])
+        algorithm = {"TrainingImage": image(own, "short-lived:1"), "TrainingInputMode": "File"}
+        sagemaker.create_training_job(**make_training_request(own, "outlives", AlgorithmSpecification=algorithm))
+        deadline = time.monotonic() + 60
+        while not output(own, "/aws/sagemaker/TrainingJobs", "outlives"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        ecr.delete_repository(repositoryName="short-lived", force=True)
+        own.kill()
+        own.restart()
+        (go,) = own.data.glob("jobs/*/training-outlives/algo-1/ml")
+        (go / "go").touch()
+        while (found := sagemaker.describe_training_job(TrainingJobName="outlives"))[
+            "TrainingJobStatus"
+        ] not in _TERMINAL:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+        assert found["TrainingJobStatus"] == "Completed"
+        folder = script.diff_id[7:31]
+        assert (own.data / "layers" / folder).exists()
+        own.restart()
+        assert not (own.data / "layers" / folder).exists(), "a layer of no image goes at the next start"
