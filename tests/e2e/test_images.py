@@ -13,7 +13,14 @@ import pytest
 
 import package_index
 from clary.agent import service
+from clary.agent.images import site_of
+from clary.agent.place import place_of
 from clary.errors import ValidationError
+from clary.images import inspecting
+from clary.images import service as images
+from clary.images.building import Quiet
+from clary.images.preparing import prepare
+from clary.images.spec import parsed
 from package_index import PackageIndex
 
 if TYPE_CHECKING:
@@ -158,6 +165,38 @@ def test_an_isolated_checkpoint_has_an_image_of_its_own(lab: Lab, project: Path)
     _, (inline, isolated) = run(lab, project, "apart", "apart.py")
     assert (inline["small"], inline["level"]) == ("1.1", "flow")
     assert (isolated["small"], isolated["level"]) == ("1.0", "isolated")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["BatchGetImage", "BatchCheckLayerAvailability", "InitiateLayerUpload", "CompleteLayerUpload", "PutImage"],
+)
+def test_a_token_that_ends_on_the_way_is_renewed(lab: Lab, project: Path, operation: str) -> None:
+    repository = f"expired-{operation.lower()}"
+    lab = replace(lab, stack=replace(lab.stack, container_registry=f"{lab.stack.container_registry}/{repository}"))
+    lab.sandbox.faults.expire_credentials(operation=operation)
+    place = place_of(lab.stack)
+    site = site_of(place)
+    image = parsed({"base": lab.stack.image, "requirements": ["small"]})
+    built = images.ensure(prepare(image, project, site, Quiet()), site, Quiet())
+    assert manifests(lab, repository)[0]["imageDigest"] == built.reference.digest
+
+
+def test_a_build_comes_through_the_registry_s_troubles(lab: Lab, project: Path) -> None:
+    lab = replace(lab, stack=replace(lab.stack, container_registry=f"{lab.stack.container_registry}/troubled"))
+    faults = lab.sandbox.faults
+    faults.throttle("InitiateLayerUpload", times=2)
+    faults.server_error("CompleteLayerUpload", status=503, times=2)
+    faults.lost_reply("PutImage", times=1)
+    faults.break_upload(operation="CompleteLayerUpload", times=2)
+    faults.break_download(times=2)
+    faults.mount(403, times=2)
+    site = site_of(place_of(lab.stack))
+    image = parsed({"base": lab.stack.image, "requirements": ["small"]})
+    built = images.ensure(prepare(image, project, site, Quiet()), site, Quiet())
+    faults.clear()
+    _, problems = inspecting.verify(built.reference, site.registries, Quiet())
+    assert problems == []
 
 
 def test_a_gpu_base_on_a_machine_without_one_is_refused(lab: Lab, project: Path) -> None:

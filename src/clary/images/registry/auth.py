@@ -84,6 +84,11 @@ class SignIn:
         self._tokens: dict[frozenset[str], _Token] = {}
         self._lock = threading.RLock()
 
+    @property
+    def expires(self) -> bool:
+        """Whether the login itself is a token for a time, as that of Amazon ECR is."""
+        return self._basic and self._realm is None
+
     def login(self) -> Login | None:
         """Return who signs in now."""
         with self._lock:

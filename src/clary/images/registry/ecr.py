@@ -81,7 +81,8 @@ class Token:
 
     def _ask(self) -> Login:
         with self._aws.call("ecr:GetAuthorizationToken") as ecr:
-            given = ecr.get_authorization_token()["authorizationData"]
+            # The account counts for the address in the answer alone: a token is good for every registry.
+            given = ecr.get_authorization_token(registryIds=[self._place.account])["authorizationData"]
         data: dict[str, Any] = given[0] if given else {}
         try:
             text = b64decode(data["authorizationToken"], validate=True).decode()

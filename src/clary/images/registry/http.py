@@ -76,7 +76,7 @@ class Http:
                 tries.met(error)
 
     def once(self, request: Request, *good: int) -> Answer:
-        """Return the answer to a request, which is tried once (after a 401 once more, signed in anew).
+        """Return the answer to a request, tried once; where the sign-in is not taken, once more with another.
 
         Raises AwsError and its kin with a code ``registry.…``; the retry verdict LATER is for what may pass.
         """
@@ -89,19 +89,30 @@ class Http:
         ours = same_origin(request.url, self.origin)  # uploads may go to another host, which is told nothing
         header = self._sign_in.header(request.scopes) if ours else None
         with self._wire.send(request, header) as reply:
-            another = self._another(request, header, reply) if ours else None
+            another = self._another(request, header, reply, good) if ours else None
             if another is None:
                 yield _good(request, reply, good)
                 return
         with self._wire.send(request, another) as reply:
             yield _good(request, reply, good)
 
-    def _another(self, request: Request, header: str | None, reply: Reply) -> str | None:
-        """Return what to sign the request with anew, if the registry asks for that."""
-        if reply.status != 401 or not same_origin(reply.url, self.origin):
+    def _another(self, request: Request, header: str | None, reply: Reply, good: tuple[int, ...]) -> str | None:
+        """Return what to sign the request with anew, if the registry asks for that.
+
+        Amazon ECR does not ask: to a token that has expired it answers 403, and says so in the body, which an answer
+        to HEAD does not have (flipt-io/flipt#3043).
+        """
+        if not same_origin(reply.url, self.origin):
             return None
-        challenges = challenge.parse(reply.response.headers.getlist("WWW-Authenticate"))
-        return self._sign_in.renewed(challenges, request.scopes, header)
+        if reply.status == 401:
+            challenges = challenge.parse(reply.response.headers.getlist("WWW-Authenticate"))
+            return self._sign_in.renewed(challenges, request.scopes, header)
+        if reply.status != 403 or reply.status in good or not self._sign_in.expires:
+            return None
+        refusal = refusals.Refusal.of(request, reply.read())
+        if request.method != "HEAD" and "expired" not in refusal.text:
+            raise refusals.told(refusal)
+        return self._sign_in.renewed([challenge.Challenge("basic")], request.scopes, header)
 
 
 def _good(request: Request, reply: Reply, good: tuple[int, ...]) -> Reply:
