@@ -6,7 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from clary.settings import layers
+from clary.errors import ConfigError
+from clary.settings import hidden, layers
 from clary.settings.effective import Effective, differences, given, thawed
 from clary.settings.layers import Layer
 from clary.settings.options import checked
@@ -30,20 +31,32 @@ def configured(target: FlowTarget, stack: Stack, observer: Observer | None) -> F
 
 
 def configured_again(
-    target: FlowTarget, stack: Stack, spec: Mapping[str, Any] | None, observer: Observer | None
+    target: FlowTarget,
+    stack: Stack,
+    spec: Mapping[str, Any] | None,
+    observer: Observer | None,
+    sent: Mapping[str, str] | None = None,
 ) -> FlowTarget:
     """Return the target with what holds for a further attempt of a run whose last one had the specification ``spec``.
 
     What was said for the run holds on, and what machine, folder and process said when it was started; the flow's
     options come with its code, the stack's with the stack, and what the target says for this attempt outranks all.
+    ``sent`` are the variables of that attempt's job, with the secrets that the specification does not hold.
+
+    Raises ConfigError ``run.secret_not_kept`` for a variable whose text is nowhere.
     """
     frozen = None if spec is None else thawed(spec)
-    if frozen is None:
+    if spec is None or frozen is None:
         return configured(target, stack, observer)
+    ambient = layers.ambient()
+    frozen = hidden.put_back(frozen, ambient, sent or {}, spec["origins"])
     if observer is not None:
-        for note in differences(frozen, layers.ambient()):
+        for note in differences(frozen, ambient):
             observer.note(note)
-    return _with(target, Effective.of([*_of_stack(stack), *frozen, *_of_flow(target.flow)]))
+    effective = Effective.of([*_of_stack(stack), *frozen, *_of_flow(target.flow)])
+    for name in hidden.unknown(effective.layers):
+        raise _not_kept(name)
+    return _with(target, effective)
 
 
 def of(target: FlowTarget, stack: Stack) -> Effective:
@@ -61,6 +74,16 @@ def on_change(asked: str | None) -> str:
 def of_stack_alone(stack: Stack) -> Effective:
     """Return what would hold for a flow that says nothing, on a stack."""
     return Effective.of([*_of_stack(stack), *layers.ambient()])
+
+
+def _not_kept(name: str) -> ConfigError:
+    return ConfigError(
+        "run.secret_not_kept",
+        f"The run was started with a text for the variable {name} that looks like a secret, and so was not kept.",
+        next_step=f'Give it again: CLARY_SETTINGS=\'{{"environment": {{"{name}": "…"}}}}\'; a text that refers to a '
+        f"secret, {{{{secrets.NAME.{name}}}}}, is kept.",
+        field=f"environment.{name}",
+    )
 
 
 def _with(target: FlowTarget, effective: Effective) -> FlowTarget:

@@ -19,6 +19,7 @@ from clary.flows import Flow
 from clary.flows.checkpoint import Checkpoint
 from clary.runtime.dependencies import CHANNEL
 from clary.runtime.isolated.tasks import CALL_VARIABLE
+from clary.settings import hidden
 from clary.settings.options import checked
 
 if TYPE_CHECKING:
@@ -80,6 +81,22 @@ def planned(
         if at is not None:
             spec["secrets"] = at
     return Isolated(spec, tuple(warnings), referring)
+
+
+def inheriting(spec: Record, variables: Mapping[str, str]) -> Record:
+    """Return what the spec says of isolated checkpoints without the secrets that the flow's own job has.
+
+    ``variables`` are those of the flow's job, from whose request the jobs of calls take the texts again.
+    """
+    kept = {name: _inheriting(entry, variables) for name, entry in spec.get("checkpoints", {}).items()}
+    return {**spec, "checkpoints": kept} if kept else spec
+
+
+def _inheriting(entry: Record, variables: Mapping[str, str]) -> Record:
+    own = entry["request"].get("Environment", {})
+    taken = sorted(name for name, text in own.items() if variables.get(name) == text and hidden.is_secret(name, text))
+    left = {name: text for name, text in own.items() if name not in taken}
+    return {**entry, "request": {**entry["request"], "Environment": left}, "inherited": taken} if taken else entry
 
 
 def checkpoints_of(target: FlowTarget) -> list[Checkpoint[..., Any]]:
@@ -168,6 +185,7 @@ def _planned(
     doubts = settings_requests.check(request, wanted, code)
     doubtful = {one.path.removeprefix(f"{at}."): one for one in (*doubts, *resolved.warnings)}
     notes = [f"{checkpoint.name}: {one.message} {one.next_step}" for one in doubtful.values()]
+    notes += secrets.literal_notes((isolation.resources or {}).get("environment") or {})
     if wanted.max_runtime_in_seconds > limit:
         notes.append(
             f"Jobs of {checkpoint.name} may run for {wanted.max_runtime_in_seconds} s, the flow's own job, which waits "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary import config
-from clary.agent import configuration, isolated, secrets
+from clary.agent import configuration, configured, isolated, secrets
 from clary.agent.images import Images
 from clary.agent.specs import VERSION, named
 from clary.agent.targets import check_name
@@ -16,6 +16,7 @@ from clary.code import snapshot
 from clary.errors import ConfigError, UsageError
 from clary.runtime import tree
 from clary.runtime.pointer import ATTEMPT_VARIABLE, RUN_VARIABLE, Pointer, renumbered
+from clary.settings import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -94,8 +95,10 @@ def plan(place: Place, target: FlowTarget, run: str, attempt: int, observer: Obs
     )
     request = requests.training_request(job, wanted, running)
     apart = isolated.planned(place, target, layers, running, wanted.max_runtime_in_seconds, images)
-    spec |= apart.spec
-    notes = (*image.notes, *_notes(resolved, settings_requests.check(request, wanted, running)), *apart.warnings)
+    spec |= isolated.inheriting(apart.spec, request["Environment"])
+    doubts = _notes(resolved, settings_requests.check(request, wanted, running))
+    literal = secrets.literal_notes(request["Environment"])
+    notes = (*image.notes, *doubts, *apart.warnings, *literal)
     referring = {**referring, **apart.referring}
     return Plan(spec, named(spec), job, request, code, runtime, images, notes, referring)
 
@@ -153,8 +156,8 @@ def _spec(
         "runtime": runtime.digest,
         "python": python,
         "store": {"root": place.root, "region": place.aws.region, "endpoint": place.s3_endpoint},
-        "settings": settings,
-        "environment": environment,
+        "settings": configured.safe("settings", settings),
+        "environment": hidden.left_out(environment),
     }
 
 

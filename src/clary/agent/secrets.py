@@ -20,6 +20,7 @@ from clary.errors import (
 from clary.secrets import redaction, references
 from clary.secrets.names import DEFAULT_PREFIX
 from clary.secrets.store import key_not_found
+from clary.settings import hidden
 from clary.stacks.access import open_aws
 from clary.stacks.model import LOCAL
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from clary.stacks.model import Stack
 
 FLAVORS = ("aws", "ssm", "local")
+_LEAST_SECRET = 8
+"""Characters below which a text is hardly a secret: ``TOKENIZERS_PARALLELISM=false``, ``MAX_TOKENS=512``."""
 _SERVICES = {"aws": "secretsmanager", "ssm": "ssm"}
 
 
@@ -110,6 +113,16 @@ def taken_out(place: Place, wanted: JobSettings) -> tuple[JobSettings, dict[str,
     request = {**wanted.request, "Environment": {name: text for name, text in own.items() if name not in requested}}
     kept = replace(wanted, environment=plain, request=request if own else wanted.request)
     return kept, found, _where(place)
+
+
+def literal_notes(variables: Mapping[str, Any]) -> list[str]:
+    """Return what to say of variables whose texts look like secrets, and are no references to any."""
+    return [
+        f"The variable {name} looks like a secret, and whoever may look at the job can read it: keep it with `clary "
+        f"secrets set NAME --{name}=-`, and write {{{{secrets.NAME.{name}}}}} in its place."
+        for name, text in variables.items()
+        if hidden.is_secret(name, text) and len(text) >= _LEAST_SECRET
+    ]
 
 
 def check(place: Place, variables: Mapping[str, str]) -> list[str]:

@@ -345,7 +345,9 @@ def _target_again(
     if call is not None:
         target = replace(target, flow=target.flow.with_call(call))
     named = state.attempt.spec if state.attempt is not None else state.spec
-    return configuration.configured_again(target, place.stack, read_spec(place.store, named["digest"]), observer)
+    before = read_spec(place.store, named["digest"])
+    sent = (state.attempt.request or {}).get("Environment") if state.attempt is not None else None
+    return configuration.configured_again(target, place.stack, before, observer, sent)
 
 
 def _target(place: Place, state: RunState) -> FlowTarget | None:

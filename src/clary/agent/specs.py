@@ -8,6 +8,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from clary.agent import configuration
+from clary.settings import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def local_spec(stack: Stack, target: FlowTarget, environment: Mapping[str, str])
         "python": ".".join(platform.python_version_tuple()[:2]),
         "store": {"root": stack.artifact_store, "region": None, "endpoint": None},
         "settings": {},
-        "environment": dict(environment),
+        "environment": hidden.left_out(environment),
         "path": None if target.project is None else str(target.project.root),
         **effective.frozen(origins),
     }

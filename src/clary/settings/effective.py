@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clary.settings import hidden
 from clary.settings.layers import AMBIENT, SOURCES, Given, Layer
 from clary.settings.options import DEFAULTS, laid_over
 
@@ -56,10 +57,11 @@ class Effective:
         """Return what the specification of a run keeps of this.
 
         ``options`` are for the body; ``layers`` for a resume; ``origins`` for people: by name, options and the job
-        settings in ``origins``, where each value comes from.
+        settings in ``origins``, where each value comes from. Variables that look like secrets are left out.
         """
         chosen = {name: self.option(name) for name in ("image", "retries", "cache")}
-        kept = [layer.to_dict() for layer in self.layers if layer.origin in AMBIENT | {"run"}]
+        held = [layer.to_dict() for layer in self.layers if layer.origin in AMBIENT | {"run"}]
+        kept = [{**layer, "settings": hidden.without_secrets(layer["settings"])} for layer in held]
         said = {name: one.source for name, one in chosen.items()} | dict(origins)
         return {"options": self.body, "image": chosen["image"].value, "layers": kept, "origins": said}
 
@@ -67,7 +69,7 @@ class Effective:
 def thawed(spec: Mapping[str, Any]) -> list[Layer] | None:
     """Return the layers that a resume takes from the specification of the attempt before: those of the run itself, of
     machine, folder and process. The flow's come with its code and the stack's with the stack. None for a specification
-    that keeps none, of an earlier version.
+    that keeps none, of an earlier version. What looked like a secret is missing (``hidden.put_back``).
     """
     if "layers" not in spec:
         return None

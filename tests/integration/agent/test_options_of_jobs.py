@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from clary.agent import service
+from clary.agent.place import place_of
+from clary.agent.specs import spec_key
+from clary.errors import ConfigError
 from clary.flows.flow import CallOptions
 
 if TYPE_CHECKING:
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
     from integration.agent.conftest import Recorder
 
 FLOW = """
+import os
 import time
 
-from clary import configure, flow, progress
+from clary import checkpoint, configure, current_run, flow, progress
 
 configure(image="not-in-a-job")
 failed = []
@@ -31,6 +35,23 @@ def stubborn(value: int) -> int:
         failed.append(value)
         raise ValueError("not yet")
     return value
+
+
+@flow
+def signs_in() -> str:
+    if current_run().attempt == 1:
+        raise ValueError("not yet")
+    return os.environ["API_TOKEN"][::-1]
+
+
+@checkpoint(runtime="isolated")
+def sign_in() -> str:
+    return os.environ["API_TOKEN"][::-1]
+
+
+@flow
+def signs_in_apart() -> str:
+    return sign_in()
 
 
 @flow
@@ -77,3 +98,42 @@ def test_progress_of_a_job_is_seen_by_whoever_follows(stack: Stack, observer: Re
     run = _start(stack, "told", CallOptions(), value=5)
     assert service.follow(stack, run.id, observer).status == "completed"
     assert [line.message for lines in observer.of("progress") for line in lines][:1] == ["begun"]
+
+
+def _spec_text(stack: Stack, run: str) -> str:
+    kept = place_of(stack)
+    attempt = kept.read(run).attempt
+    assert attempt is not None
+    return (kept.store.get(spec_key(attempt.spec["digest"])) or b"").decode()
+
+
+def test_a_literal_secret_is_in_no_specification_and_a_further_attempt_has_it(stack: Stack, observer: Recorder) -> None:
+    call = CallOptions(settings={"environment": {"API_TOKEN": "hunter2hunter2", "MODE": "fast"}})
+    run = _start(stack, "signs_in", call, observer)
+    assert [note for note in observer.of("note") if "{{secrets.NAME.API_TOKEN}}" in note]
+    assert service.wait(stack, run.id, 60).status == "failed"
+    service.resume(stack, run.id, observer=observer)
+    assert service.wait(stack, run.id, 60).result == "'2retnuh2retnuh'"
+    assert "hunter2" not in _spec_text(stack, run.id)
+    assert '"MODE":"fast"' in _spec_text(stack, run.id)
+    assert "hunter2" not in repr(observer.of("note"))
+
+
+def test_the_job_of_a_call_has_the_secret_of_the_flows_job(stack: Stack) -> None:
+    call = CallOptions(settings={"environment": {"API_TOKEN": "hunter2hunter2"}})
+    run = _start(stack, "signs_in_apart", call)
+    assert service.wait(stack, run.id, 90).result == "'2retnuh2retnuh'"
+    assert "hunter2" not in _spec_text(stack, run.id)
+
+
+def test_a_local_run_keeps_no_literal_secret_and_asks_for_it_again(
+    local: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = CallOptions(settings={"environment": {"API_TOKEN": "hunter2hunter2"}})
+    run = _start(local, "signs_in", call)
+    assert "hunter2" not in _spec_text(local, run.id)
+    with pytest.raises(ConfigError) as caught:
+        service.resume(local, run.id)
+    assert (caught.value.code, caught.value.field) == ("run.secret_not_kept", "environment.API_TOKEN")
+    monkeypatch.setenv("CLARY_SETTINGS", '{"environment": {"API_TOKEN": "hunter2hunter2"}}')
+    assert service.resume(local, run.id).status == "completed"

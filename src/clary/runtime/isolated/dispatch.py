@@ -251,8 +251,10 @@ class Dispatcher:
         state = calls.execution.journal.state
         parent = state.attempts[calls.execution.journal.attempt].request or {}
         variables = tasks.pointer(parent, ticket.attempt, ticket.place)
+        template = calls.template(call)
+        inherited = {name: parent["Environment"][name] for name in template.get("inherited", ())}
         output = f"{calls.execution.store.root}/runs/{state.run}/output"
-        request = tasks.request(calls.template(call)["request"], ticket.job, variables, output)
+        request = tasks.request(template["request"], ticket.job, {**inherited, **variables}, output)
         tasks.write(calls.execution.store, ticket.place.task, calls.task(call))
         calls.jobs().create(request, variables)
 
