@@ -21,6 +21,7 @@ import pytest
 
 from clary import testing
 from clary.agent import service
+from clary.agent.images import site_of
 from clary.agent.place import Place
 from clary.agent.secrets import open_secrets
 from clary.agent.verified import verify
@@ -30,6 +31,11 @@ from clary.doctor.service import AWS_CHECKS
 from clary.doctor.subject import Subject
 from clary.errors import ClaryError, NotFoundError, PermissionDeniedError
 from clary.ids import new_id
+from clary.images import inspecting
+from clary.images import service as images
+from clary.images.building import Quiet
+from clary.images.preparing import prepare
+from clary.images.spec import parsed
 from clary.runtime.isolated.jobs import Jobs
 from clary.sagemaker import jobs, logs
 from clary.sagemaker.permissions import policy, trust
@@ -434,7 +440,7 @@ def test_nothing_in_the_builders_policy_can_be_left_out(known: Known) -> None:
 
 
 def _builds(known: Known) -> dict[str, Probe]:
-    """No product code builds images yet, so the API is called as Docker and BuildKit call it."""
+    """The API, as any client calls it: the builder ``layers`` uses a part of it, Docker and BuildKit another."""
     name = (known.stack.container_registry or "").partition("/")[2]
     digest = f"sha256:{'0' * 64}"
     layer = {"repositoryName": name, "uploadId": "none"}
@@ -467,7 +473,16 @@ def _builds(known: Known) -> dict[str, Probe]:
         "s3:ListBucket": lambda known: known.place.run_ids(),
         "s3:PutObject": lambda known: known.place.store.put(context, b"x"),
         "s3:GetObject": lambda known: known.place.store.get(context),
+        "s3:DeleteObject": lambda known: known.place.store.delete(context),
     }
+
+
+def test_the_builders_policy_is_enough_to_build(known: Known, tmp_path: Path) -> None:
+    known.realm.allow(policy("builder", scope_of(known.stack)))
+    site = replace(site_of(Place(known.stack)), home=tmp_path)
+    image = parsed({"base": known.stack.image, "requirements": [], "env": {"BUILT": "by the least rights"}})
+    built = images.ensure(prepare(image, tmp_path, site, Quiet()), site, Quiet())
+    assert inspecting.show(built.reference, site.registries).environment["BUILT"] == "by the least rights"
 
 
 # -- what a job does under its role: one role for each mutation, several jobs at a time
