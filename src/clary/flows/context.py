@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clary.artifacts import decode, encode
-from clary.engine.scope import Scope, current_scope
+from clary.engine.scope import Scope, current_scope, live
 from clary.errors import NotFoundError, UsageError
 from clary.flows.isolation import HOSTS_VARIABLE, RANK_VARIABLE
 from clary.journal import records
@@ -115,15 +115,20 @@ def load(name: str) -> Any:
 
 
 def log(**values: Any) -> None:
-    """Note facts about the run (metrics, parameters), shown with it. Values are plain data: what JSON can hold."""
-    scope = scope_of("log()")
-    path = scope.next_path("~log")
+    """Note facts about the run (metrics, parameters), shown with it. Values are plain data: what JSON can hold.
+
+    While no flow runs in this process it does nothing: a checkpoint's function can be used by itself.
+    """
     try:
         json.dumps(values)
     except (TypeError, ValueError) as error:
         raise UsageError(
             "log.not_plain", f"log() takes plain data: {error}.", next_step="Use save() for other values."
         ) from error
+    if current_scope.get() is None and not live:
+        return
+    scope = scope_of("log()")
+    path = scope.next_path("~log")
     if path not in scope.execution.values:
         scope.execution.journal.write(
             {"kind": records.LOGGED, "values": masked(values)}, {"kind": records.VALUE, "path": path, "value": True}

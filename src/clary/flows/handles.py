@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clary.agent.artifacts import Artifact
     from clary.agent.views import RunView
 
 R = TypeVar("R")
@@ -37,11 +38,12 @@ class RunHandle(Generic[R]):
         lines: Iterator[tuple[str, float, str]] = self._service.logs(self._stack, self.id, follow=follow)
         return lines
 
-    def artifacts(self) -> list[Any]:
+    def artifacts(self) -> list[Artifact]:
         """Return what the run has kept: saved values, outputs of its checkpoints, its result."""
         from importlib import import_module
 
-        return list(import_module("clary.agent.artifacts").list_artifacts(self._stack, self.id))
+        kept: list[Artifact] = import_module("clary.agent.artifacts").list_artifacts(self._stack, self.id)
+        return kept
 
     def wait(self, timeout: float | None = None) -> str:
         """Wait until nothing runs for the run any more and return its state; RunTimeoutError after ``timeout`` s."""

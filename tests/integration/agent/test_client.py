@@ -225,10 +225,7 @@ def test_progress_is_told_while_the_run_goes_on_and_not_recorded(until: Callable
         assert "waiting" not in str(list(log.read()))
 
 
-def test_progress_is_about_numbers_and_in_a_flow() -> None:
-    with pytest.raises(UsageError):
-        progress(1)
-
+def test_progress_is_about_numbers() -> None:
     @flow
     def odd() -> None:
         value: Any = "many"

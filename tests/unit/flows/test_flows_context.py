@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clary import checkpoint, current_run, flow, load, log, save
+from clary import checkpoint, current_run, flow, load, log, progress, save
 from clary.errors import NotFoundError, UsageError
 from clary.journal import records
 from durable import KINDS, RUN, assert_once, attempt, claim, first_attempt, state_of, written
@@ -145,10 +145,48 @@ def test_facts_are_noted_once(kind: str, tmp_path: Path) -> None:
 
 
 def test_outside_a_flow_there_is_no_run() -> None:
-    for ask in (current_run, lambda: save("a", 1), lambda: load("a"), lambda: log(a=1)):
+    for ask in (current_run, lambda: save("a", 1), lambda: load("a")):
         with pytest.raises(UsageError) as caught:
             ask()
         assert caught.value.code == "flow.none_running"
+        assert "@flow" in caught.value.next_step
+
+
+def test_a_checkpoint_that_tells_of_itself_is_a_plain_function_outside_a_flow(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @checkpoint
+    def train(epochs: int) -> int:
+        progress(epochs, 3, "epoch")
+        log(epochs=epochs)
+        return epochs
+
+    assert train(3) == 3
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(UsageError):
+        progress("x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError):
+        log(model=object())
+
+
+def test_facts_from_a_thread_that_has_no_place_in_the_flow_are_refused(tmp_path: Path) -> None:
+    caught: list[str] = []
+
+    def beside() -> None:
+        progress(1)
+        try:
+            log(a=1)
+        except UsageError as error:
+            caught.append(error.code)
+
+    @flow
+    def body() -> None:
+        thread = threading.Thread(target=beside)
+        thread.start()
+        thread.join()
+
+    first_attempt("sqlite", tmp_path, body)
+    assert caught == ["flow.none_running"]
 
 
 def test_a_flow_in_a_flow_is_its_plain_body(tmp_path: Path) -> None:
