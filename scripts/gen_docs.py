@@ -24,9 +24,10 @@ MADE = "<!-- Made by scripts/gen_docs.py: change the code, then run it. -->"
 INTRODUCTION = """\
 Every command takes `-o json`: stdout is then nothing but one JSON document, `{"command", "item"}` or
 `{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one
-JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 130 Ctrl-C. `clary executions`
-is another name of `clary runs`. The groups of components (`orchestrator`, `artifact-store`, `container-registry`,
-`image-builder`, `secrets-manager`) have the same commands, shown once; `artifact_store` and the like work too."""
+JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the run that was followed or
+waited for waits itself, for an answer or a moment, 130 Ctrl-C. `clary executions` is another name of `clary runs`. The
+groups of components (`orchestrator`, `artifact-store`, `container-registry`, `image-builder`, `secrets-manager`) have
+the same commands, shown once; `artifact_store` and the like work too."""
 OTHER_VARIABLES = """\
 Further variables are read by the libraries Clary stands on: `NO_COLOR` (no colour, if it is not empty), and those of
 the AWS SDK (`AWS_PROFILE`, `AWS_REGION`, `AWS_CA_BUNDLE` and the rest) for stacks without credentials of their own."""
@@ -49,7 +50,8 @@ key, `retries` field by field. `clary config show` prints every value that holds
 
 What holds is frozen into the run: `clary runs show RUN --spec` prints it, and a resume keeps it, but for what `clary
 runs resume` is given itself, what has changed in the flow's code, and what belongs to the stack. `KITARU_STACK`,
-`KITARU_CACHE`, `KITARU_RETRIES`, `KITARU_IMAGE` and `[tool.kitaru]` are not read; a note says what to write."""
+`KITARU_CACHE`, `KITARU_RETRIES`, `KITARU_IMAGE` and `[tool.kitaru]` are not read; a note says what to write. A
+note also names every variable `CLARY_…` that nothing reads, such as a misspelt one."""
 
 ABOUT_FLAVORS = """\
 A flavor is what a component can be: each has options of its own. `clary orchestrator flavor list` lists those that are

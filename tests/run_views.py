@@ -125,9 +125,9 @@ class Services:
         self.asked.append(("get_run", run_id))
         return run_view("running", stack=stack.name) if self.under_way else self.ended
 
-    def list_runs(self, stack: Stack, *, limit: int, status: str | None) -> list[RunView]:
-        self.asked.append(("list_runs", stack.name, limit, status))
-        return [self.ended] if status in {None, self.ended.status} else []
+    def list_runs(self, stack: Stack, *, limit: int, status: str | None, flow: str | None = None) -> list[RunView]:
+        self.asked.append(("list_runs", stack.name, limit, status, flow))
+        return [self.ended] if status in {None, self.ended.status} and flow in {None, self.ended.flow} else []
 
     def find_run(self, prefix: str, stack: Stack | None) -> tuple[Stack, str]:
         if not RUN.startswith(prefix.upper()):

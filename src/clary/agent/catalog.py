@@ -47,8 +47,8 @@ def project_of(run: str) -> Path | None:
     return None
 
 
-def newest(place: Place, *, limit: int, status: str | None) -> list[RunView]:
-    """Return up to ``limit`` runs of a stack, newest first, brought up to date; in one state, if it is named."""
+def newest(place: Place, *, limit: int, status: str | None, flow: str | None) -> list[RunView]:
+    """Return up to ``limit`` runs of a stack, newest first, brought up to date; of one state and flow, if named."""
     found: list[RunView] = []
     waiting = place.run_ids()
     with ThreadPoolExecutor(_READERS, thread_name_prefix="clary-runs") as pool:
@@ -56,7 +56,8 @@ def newest(place: Place, *, limit: int, status: str | None) -> list[RunView]:
             batch, waiting = waiting[: max(limit, _READERS)], waiting[max(limit, _READERS) :]
             known = _completed(batch, place.stack)
             views = pool.map(lambda run: known.get(run) or _looked_at(place, run), batch)  # noqa: B023 - used at once
-            found += [view for view in views if view is not None and status in (None, view.status)]
+            seen = [view for view in views if view is not None]
+            found += [view for view in seen if status in (None, view.status) and flow in (None, view.flow)]
     return found[:limit]
 
 

@@ -102,9 +102,9 @@ def follow(stack: Stack, run_id: str, observer: Observer) -> RunView:
     return catalog.remember(observe.follow(place_of(stack), run_id, observer))
 
 
-def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None) -> list[RunView]:
-    """Return up to ``limit`` runs of a stack (a colleague's too), newest first; in one state, if it is named."""
-    return catalog.newest(place_of(stack), limit=limit, status=status)
+def list_runs(stack: Stack, *, limit: int = 20, status: str | None = None, flow: str | None = None) -> list[RunView]:
+    """Return up to ``limit`` runs of a stack (a colleague's too), newest first; of one state and flow, if named."""
+    return catalog.newest(place_of(stack), limit=limit, status=status, flow=flow)
 
 
 def get_run(stack: Stack, run_id: str) -> RunView:

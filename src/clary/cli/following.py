@@ -23,7 +23,6 @@ DETACHED = (
     "Until somebody looks, nothing more is done for it: no retry after a lack of capacity or an interruption, no "
     "wake-up from a wait. Any `clary runs` command that looks at it catches up."
 )
-_EXIT_CODES = {"completed": 0, "waiting": 3}
 QUESTION = "Stop the run, or detach and leave it running? [s/D] "
 
 
@@ -68,7 +67,7 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
     view.finish()
     run = run_text.explained(run, stack)
     output.item(run.to_dict(), lambda: run_text.summary(run))
-    return state.INTERRUPTED if killed else _EXIT_CODES.get(run.status, 1)
+    return state.INTERRUPTED if killed else state.exit_code(run.status)
 
 
 def _answered(stack: Stack, run: RunView) -> RunView | None:

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 def run(target: str, pairs: tuple[str, ...], detach: bool | None, **options: Any) -> int:
     """Run the flow TARGET, written as path/file.py:flow or module:flow, and follow it to its end.
 
-    The exit code is 0 if the run completes and 1 if it does not. Ctrl-C asks whether to stop the run or to leave it.
+    The exit code is 0 if the run completes, 3 if it waits for an answer or a moment, and 1 if it does not complete.
+    Ctrl-C asks whether to stop the run or to leave it.
     """
     given = params.inputs(pairs)
     from dataclasses import replace

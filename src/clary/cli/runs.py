@@ -44,19 +44,21 @@ def runs() -> None:
 @click.option("--stack", "stack_name", metavar="NAME", help="The stack to list. Default: the current one.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many, newest first.")
 @click.option("--status", type=Choice(STATUSES), metavar="STATUS", help=f"Only runs that are {', '.join(STATUSES)}.")
-def list_(stack_name: str | None, limit: int, status: str | None) -> None:
+@click.option("--flow", metavar="NAME", help="Only runs of the flow of this name.")
+def list_(stack_name: str | None, limit: int, status: str | None, flow: str | None) -> None:
     """List the runs of a stack, newest first."""
     from clary.agent import service
     from clary.stacks.service import resolve
 
     stack = resolve(stack_name)
-    found = service.list_runs(stack, limit=limit, status=status)
+    found = service.list_runs(stack, limit=limit, status=status, flow=flow)
 
     def text() -> None:
         if found:
             run_text.listing(found)
         else:
-            say(f"No runs on {stack.name} yet." if status is None else f"No runs on {stack.name} are {status}.")
+            of_flow = f" of {flow}" if flow else ""
+            say(f"No runs{of_flow} on {stack.name} " + (f"are {status}." if status else "yet."))
 
     output.items([run_item(run) for run in found], text)
 
@@ -84,7 +86,8 @@ def show(run: str, stack_name: str | None, spec: bool) -> None:
 def logs(run: str, stack_name: str | None, follow: bool) -> int:
     """Print the output of a run's jobs, oldest first.
 
-    With --follow the exit code is 0 if the run completes and 1 if it does not. With -o json each line is a JSON object.
+    With --follow the exit code is 0 if the run completes, 3 if it waits for an answer or a moment, and 1 if it does not
+    complete. With -o json each line is a JSON object.
     """
     from clary.agent import service
 
@@ -107,13 +110,17 @@ def logs(run: str, stack_name: str | None, follow: bool) -> int:
 @_stack
 @click.option("--timeout", type=params.Seconds(), metavar="DURATION", help="How long at most, such as 90s, 5m or 2h.")
 def wait(run: str, stack_name: str | None, timeout: float | None) -> int:
-    """Wait until a run ends. The exit code is 0 if it completes and 1 if it does not, or not in time."""
+    """Wait until nothing runs for a run any more.
+
+    The exit code is 0 if it completes, 3 if it waits for an answer or a moment, and 1 if it does not complete, or not
+    in time.
+    """
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
     ended = run_text.explained(service.wait(stack, identifier, timeout), stack)
     output.item(ended.to_dict(), lambda: run_text.summary(ended))
-    return 0 if ended.status == "completed" else 1
+    return state.exit_code(ended.status)
 
 
 @runs.command("stop")
@@ -180,4 +187,4 @@ def _end_of_logs(run: RunView) -> int:
         took = run_text.elapsed(run)
         say()
         say(f"{output.status(run.status)}" + (f" after {human.duration(took)}" if took is not None else ""))
-    return 0 if run.status == "completed" else 1
+    return state.exit_code(run.status)

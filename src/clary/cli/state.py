@@ -14,6 +14,8 @@ from clary import config
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
+_WAITING = 3
+"""The exit code where a run waits for an answer or a moment: it is not over, and nothing runs for it."""
 _TAKES_OUTPUT = re.compile(r"--output|-[dfy]*o")
 _IS_JSON = re.compile(r"--output=json|-[dfy]*ojson")
 """Flags may stand before ``-o`` in one word, as in ``-do json``."""
@@ -39,6 +41,11 @@ class State:
             for option, value in itertools.zip_longest(before, before[1:])
         )
         return cls(json=as_json, debug="--debug" in before or config.debug(), kitaru=before[:1] == ["executions"])
+
+
+def exit_code(status: str) -> int:
+    """Return the exit code of a command that followed a run, or waited for it, to this state."""
+    return {"completed": 0, "waiting": _WAITING}.get(status, 1)
 
 
 def current() -> State:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from clary.agent.views import RunView, WaitView
     from clary.stacks.model import Stack
 
-_LOOKED_AT = 1000
-"""Runs that are looked through for those of one flow."""
+_COUNTED = 1000
+"""Runs that numbers are about, unless more are asked for."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class Runs:
 
     def list(self, *, limit: int = 20, status: str | None = None, flow: str | None = None) -> builtins.list[RunView]:
         """Return up to ``limit`` runs, newest first, of one status and one flow if they are named."""
-        if flow is None:
-            return service.list_runs(self._place(), limit=limit, status=status)
-        found = service.list_runs(self._place(), limit=_LOOKED_AT, status=status)
-        return [run for run in found if run.flow == flow][:limit]
+        return service.list_runs(self._place(), limit=limit, status=status, flow=flow)
 
     def latest(self, *, flow: str | None = None) -> RunView:
         """Return the newest run, of one flow if it is named; raises NotFoundError ``run.none_yet``."""
@@ -73,7 +70,7 @@ class Runs:
             next_step="Start one with FLOW.run(…), or name another stack: Client(stack=…).",
         )
 
-    def statistics(self, *, limit: int = _LOOKED_AT, flow: str | None = None) -> Statistics:
+    def statistics(self, *, limit: int = _COUNTED, flow: str | None = None) -> Statistics:
         """Return numbers about the newest ``limit`` runs."""
         runs = self.list(limit=limit, flow=flow)
         took = [

@@ -22,8 +22,8 @@ SOURCES = ("default", "stack", "saved", "project", "environment", "configure", "
 AMBIENT = frozenset({"saved", "project", "environment", "configure"})
 """Sources that belong to the machine, the folder or the process, not to the run, the flow or the stack."""
 _FOREIGN = ("STACK", "CACHE", "RETRIES", "IMAGE")
-_OF_THE_TESTS = ("CLARY_TEST_", "CLARY_FUZZ_")
-"""What variables of Clary's own test suite begin with."""
+_OF_THE_TESTS = ("TEST_", "FUZZ_")
+"""What variables of Clary's own test suite begin with, after ``CLARY_``."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def foreign_notes(start: Path | None = None) -> list[str]:
 
 def _is_unknown(variable: str) -> bool:
     known = variable in config.ENVIRONMENT or variable in config.JOB_ENVIRONMENT
-    return variable.startswith("CLARY_") and not known and not variable.startswith(_OF_THE_TESTS)
+    return variable.startswith("CLARY_") and not known and not variable[len("CLARY_") :].startswith(_OF_THE_TESTS)
 
 
 def _unread(variable: str) -> str:

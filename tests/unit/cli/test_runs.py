@@ -291,7 +291,8 @@ def test_list(clary: CommandLine, services: Services, gpu: str) -> None:
     assert answer.code == 0
     assert RUN in answer.out
     assert "12.3 s" in answer.out
-    assert ("list_runs", "gpu", 5, None) in services.asked
+    assert ("list_runs", "gpu", 5, None, None) in services.asked
+    assert "No runs of nothing on local yet." in clary("runs", "list", "--flow", "nothing").out
     listed = clary("executions", "list", "-o", "json").json
     assert (listed["command"], listed["count"], listed["items"][0]["id"]) == ("runs list", 1, RUN)
     assert "No runs on local are failed." in clary("runs", "list", "--status", "failed").out
@@ -344,6 +345,8 @@ def test_wait(clary: CommandLine, services: Services) -> None:
     assert ("wait", RUN, 300.0) in services.asked
     services.ended = run_view("stopped")
     assert clary("runs", "wait", RUN).code == 1
+    services.ended = run_view("waiting")
+    assert clary("runs", "wait", RUN).code == 3
     assert clary("runs", "wait", RUN, "--timeout", "soon").code == 2
 
 
