@@ -62,7 +62,7 @@ def pack(selection: Selection, target: Path, digests: Mapping[str, str]) -> None
                 continue
             entry.size, entry.mode = file.size, 0o755 if file.executable else 0o644
             with (selection.root / file.path).open("rb") as source:
-                reading = _Hashing(source)
+                reading = HashingReader(source)
                 try:
                     archive.addfile(entry, reading)
                 except OSError as error:  # the file became shorter
@@ -111,7 +111,7 @@ def _write(entries: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> Ro
     executable = bool(entry.mode & 0o100)
     target = _make_folder(folder, path)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if executable else 0o644)
-    reading = _Hashing(source)
+    reading = HashingReader(source)
     with os.fdopen(handle, "wb") as file:
         while chunk := reading.read(_CHUNK):
             file.write(chunk)
@@ -154,7 +154,7 @@ def _changed(path: str) -> UsageError:
     )
 
 
-class _Hashing:
+class HashingReader:
     """A file being read, with the digest of what was read."""
 
     def __init__(self, source: IO[bytes]) -> None:

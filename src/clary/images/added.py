@@ -1,15 +1,20 @@
-"""Files of the project that go into an image: what ``copy`` names, and the code where it is baked in."""
+"""Files of the project that go into an image: what ``copy`` names, and the code where it is baked in.
+
+They are chosen once, when an image is prepared, and every builder takes this choice. Each has the digest that its
+content had then, which is part of the image's tag: a builder that reads another content stops.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from clary.code import snapshot
 from clary.code.archive import content_digest
-from clary.errors import NotFoundError, UsageError
+from clary.errors import ConfigError, NotFoundError, UsageError
 from clary.images.building import CODE
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ class AddedFile:
     path: str
     """Its absolute place in the image."""
     source: Path
+    digest: str
+    """SHA-256 of its content, in hex; of a link, of where it leads."""
     executable: bool = False
     link: str | None = None
     """Where a link leads, from its own folder; None for a file."""
@@ -33,17 +40,22 @@ class AddedFile:
 
 @dataclass(frozen=True)
 class Added:
-    """Files that an image gets, and what they amount to."""
+    """What an image gets at one place: a file, or all of a folder that travels."""
 
-    files: tuple[AddedFile, ...] = ()
-    digest: str = ""
-    """Of paths and contents; empty for none."""
-    withheld: tuple[str, ...] = field(default=())
+    place: str
+    """Absolute."""
+    files: tuple[AddedFile, ...]
+    digest: str
+    """Of place, paths and contents."""
+    folder: bool = False
+    withheld: tuple[str, ...] = ()
     """Left out, for they hold secrets by their names."""
 
 
-def copied(image: Image, project: Path, cache: Path) -> Added:
-    """Return what ``copy`` names. A folder is taken as a project's code is: without what is ignored or secret.
+def copies(image: Image, project: Path, cache: Path) -> tuple[Added, ...]:
+    """Return what ``copy`` names, in the order of its paths.
+
+    A folder is taken as a project's code is: without what is ignored or secret.
 
     Args:
         image: whose ``copy`` is meant.
@@ -52,8 +64,7 @@ def copied(image: Image, project: Path, cache: Path) -> Added:
 
     Raises NotFoundError ``image.no_such_file``, UsageError ``image.outside_project``, and what ``snapshot.take`` does.
     """
-    parts = [_one(project, source, target, cache) for source, target in sorted(image.copy.items())]
-    return _joined(parts)
+    return tuple(_one(project, source, place, cache) for source, place in sorted(image.copy.items()))
 
 
 def code(project: Path, cache: Path) -> Added:
@@ -61,7 +72,22 @@ def code(project: Path, cache: Path) -> Added:
     return _tree(project, CODE, cache)
 
 
-def _one(project: Path, source: str, target: str, cache: Path) -> Added:
+def digest_of(added: Iterable[Added]) -> str:
+    """Return the digest of all that is added, in hex."""
+    return hashlib.sha256("\n".join(one.digest for one in added).encode()).hexdigest()
+
+
+def changed(path: Path | str) -> ConfigError:
+    """Return the error for a file that is no longer what was chosen."""
+    return ConfigError(
+        "image.copy_changed",
+        f"{path} changed while the image was built.",
+        next_step="Build again when nothing writes to it.",
+        field="image.copy",
+    )
+
+
+def _one(project: Path, source: str, place: str, cache: Path) -> Added:
     path = (project / source).resolve()
     if not path.is_relative_to(project.resolve()):
         raise UsageError(
@@ -71,7 +97,7 @@ def _one(project: Path, source: str, target: str, cache: Path) -> Added:
             field="image.copy",
         )
     if path.is_dir():
-        return _tree(path, target, cache)
+        return _tree(path, place, cache)
     if not path.is_file():
         raise NotFoundError(
             "image.no_such_file",
@@ -79,22 +105,15 @@ def _one(project: Path, source: str, target: str, cache: Path) -> Added:
             next_step="Correct the path in copy; it is meant from the project's folder.",
             field="image.copy",
         )
-    executable = bool(path.stat().st_mode & 0o100)
-    digest = f"{target} {'x' if executable else 'f'} {content_digest(path)}"
-    return Added((AddedFile(target, path, executable),), digest)
+    file = AddedFile(place, path, content_digest(path), bool(path.stat().st_mode & 0o100))
+    return Added(place, (file,), f"{place} {'x' if file.executable else 'f'} {file.digest}")
 
 
-def _tree(folder: Path, target: str, cache: Path) -> Added:
+def _tree(folder: Path, place: str, cache: Path) -> Added:
     taken = snapshot.take(folder, cache, limit=LARGEST)
+    root, digests = taken.selection.root, taken.contents
     files = tuple(
-        AddedFile(str(PurePosixPath(target) / file.path), taken.selection.root / file.path, file.executable, file.link)
-        for file in taken.selection.files
+        AddedFile(str(PurePosixPath(place) / one.path), root / one.path, digests[one.path], one.executable, one.link)
+        for one in taken.selection.files
     )
-    return Added(files, f"{target} {taken.digest}" if files else "", taken.selection.withheld)
-
-
-def _joined(parts: list[Added]) -> Added:
-    digests = "\n".join(part.digest for part in parts if part.digest)
-    files = tuple(file for part in parts for file in part.files)
-    withheld = tuple(path for part in parts for path in part.withheld)
-    return Added(files, hashlib.sha256(digests.encode()).hexdigest() if digests else "", withheld)
+    return Added(place, files, f"{place} {taken.digest}", folder=True, withheld=taken.selection.withheld)

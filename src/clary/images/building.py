@@ -13,6 +13,7 @@ from clary.images.platforms import AMD64, Platform
 
 if TYPE_CHECKING:
     from clary.image import Image
+    from clary.images.added import Added
     from clary.images.reference import Reference
 
 ROOT = "/opt/clary"
@@ -119,8 +120,12 @@ class Order:
     """Of the base; None where the builder needs not know (a Dockerfile of one's own)."""
     lock: bytes = b""
     """The resolved packages as a pylock.toml (PEP 751); empty: none."""
-    code: Sequence[tuple[str, Path]] = ()
-    """Paths below ``CODE`` and the files of the project that go there, where the code is baked in."""
+    copies: Sequence[Added] = ()
+    """What ``copy`` names, in the order of its paths."""
+    code: Added | None = None
+    """The project's code, where it is baked in."""
+    context: str = ""
+    """The digest of the packed context of a Dockerfile of one's own."""
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the image sets: those that were said, and PATH with the packages' programs first."""
@@ -152,9 +157,6 @@ class Builder(Protocol):
     """One way to make an image."""
 
     name: str
-
-    def refuse(self, image: Image) -> None:
-        """Raise ConfigError ``image.builder_cannot`` for what this builder cannot do, naming one that can."""
 
     def build(self, order: Order, progress: Progress) -> Built:
         """Build and push. Raises ConfigError, AwsError."""

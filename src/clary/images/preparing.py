@@ -7,9 +7,7 @@ means) is remembered until what was said changes, or until somebody asks for new
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +21,14 @@ from clary.images.reference import Reference
 
 if TYPE_CHECKING:
     from clary.image import Image
-    from clary.images.added import Added
     from clary.images.base_images import BaseImage
     from clary.images.packages.locking import Lock
     from clary.images.packages.sources import Source
     from clary.images.site import Site
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LATEST = 253_402_300_800
+"""Seconds since the epoch of the year 10000, which dates of images cannot say."""
 _GPU = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 """Without these NVIDIA's runtime gives a container no GPU. Source: the NVIDIA Container Toolkit's documentation."""
 
@@ -74,7 +73,7 @@ def prepare(image: Image, project: Path, site: Site, progress: Progress, *, upgr
         image = replace(image, workdir=CODE)
     choosing.refuse(name, image)
     if image.dockerfile is not None:
-        return _by_dockerfile(image, name, project, site)
+        return _by_dockerfile(image, image.dockerfile, name, project, site)
     return _Preparation(image, name, project, site).run(progress, upgrade=upgrade)
 
 
@@ -102,11 +101,8 @@ class _Preparation:
             self._check_python(python)
         if source is not None and python is not None:
             lock = self._lock(source, python, progress, upgrade=upgrade)
-        cache = site.home / "code"
-        copied = added.copied(self._image, self._project, cache)
-        code = added.code(self._project, cache) if self._image.code else added.Added()
-        order = self._order(found, python, lock, copied, code)
-        notes = (*(lock.notes if lock else ()), *_withheld(copied, code))
+        order = self._order(found, python, lock)
+        notes = (*(lock.notes if lock else ()), *_withheld(order))
         reference = found.reference if self._builder == "none" else order.target
         return Prepared(self._image, self._builder, reference, order, found, self._base.gpu, notes)
 
@@ -135,49 +131,69 @@ class _Preparation:
             provided=self._base.provides,
         )
 
-    def _order(self, found: BaseImage, python: Python | None, lock: Lock | None, copied: Added, code: Added) -> Order:
-        image, text = self._image, lock.text if lock else b""
-        environment = _environment(image, found, packages=bool(text), gpu=self._base.gpu)
-        content = {
-            "v": BUILDER_VERSION,
-            "builder": self._builder,
-            "base": found.reference.digest,
-            "python": None if python is None else labels.python_label(python),
-            "lock": hashlib.sha256(text).hexdigest(),
-            "copy": copied.digest,
-            "code": code.digest,
-            "environment": environment,
-            **{name: image.to_dict().get(name) for name in ("apt", "entrypoint", "user", "workdir")},
-        }
+    def _order(self, found: BaseImage, python: Python | None, lock: Lock | None) -> Order:
+        image, text, cache = self._image, lock.text if lock else b"", self._site.home / "code"
         builds = self._builder != "none"
         host, repository = self._site.repository_of(image) if builds else (found.reference.host, "none")
-        return Order(
+        order = Order(
             image=image,
             project=self._project,
             base=found.reference,
-            target=Reference(host, repository, tag_of(content)),
+            target=Reference(host, repository),
             python=python,
             lock=text,
-            code=tuple((file.path.removeprefix(f"{CODE}/"), file.source) for file in code.files),
+            copies=added.copies(image, self._project, cache),
+            code=added.code(self._project, cache) if image.code else None,
             labels=_labels(self._builder, found, python, lock, self._project),
-            environment=environment,
+            environment=_environment(image, found, packages=bool(text), gpu=self._base.gpu),
             secrets=self._secrets,
             tags=(image.tag,) if image.tag else (),
-            created=int(os.environ.get("SOURCE_DATE_EPOCH") or 0),
+            created=_created(self._site),
             base_user=found.config.user,
             system_packages=bool(self._base.provides),
         )
+        return _tagged(order, divided=[self._site.builder.get(name) for name in ("layer_threshold", "layer_budget")])
 
 
-def _withheld(*files: Added) -> tuple[str, ...]:
-    paths = [path for one in files for path in one.withheld]
+def _withheld(order: Order) -> tuple[str, ...]:
+    paths = [path for one in (*order.copies, *([order.code] if order.code else ())) for path in one.withheld]
     more = " …" if len(paths) > 5 else ""
     return (f"Not in the image, for they may hold secrets: {', '.join(paths[:5])}{more}",) if paths else ()
 
 
-def tag_of(content: dict[str, Any]) -> str:
-    """Return the tag that follows from everything that decides an image's content."""
-    return f"clary-{hashlib.sha256(oci.canonical(content)).hexdigest()[:32]}"
+def _tagged(order: Order, **more: Any) -> Order:
+    """Return the order with the tag that follows from everything that decides what its registry will hold."""
+    image, base = order.image, order.base
+    content = {
+        "v": BUILDER_VERSION,
+        "base": base.digest if base else None,
+        "platform": image.platform,
+        "python": labels.python_label(order.python) if order.python else None,
+        "system_packages": order.system_packages,
+        "lock": hashlib.sha256(order.lock).hexdigest(),
+        "copies": [one.digest for one in order.copies],
+        "code": order.code.digest if order.code else None,
+        "context": order.context,
+        "environment": dict(order.environment),
+        "labels": dict(order.labels),
+        "created": order.created,
+        **{name: image.to_dict().get(name) for name in ("apt", "dockerfile", "entrypoint", "user", "workdir")},
+        **more,
+    }
+    digest = hashlib.sha256(oci.canonical(content)).hexdigest()
+    return replace(order, target=order.target.tagged(f"clary-{digest[:32]}"))
+
+
+def _created(site: Site) -> int:
+    """Return the time that images show. Source: reproducible-builds.org, SOURCE_DATE_EPOCH."""
+    said = site.environment.get("SOURCE_DATE_EPOCH") or "0"
+    if said.isdecimal() and int(said) < _LATEST:
+        return int(said)
+    raise ConfigError(
+        "image.bad_epoch",
+        f"SOURCE_DATE_EPOCH is {said!r}, which is no time.",
+        next_step="Set it to whole seconds since 1970, such as 1700000000, or unset it.",
+    )
 
 
 def _environment(image: Image, found: BaseImage, *, packages: bool, gpu: bool) -> dict[str, str]:
@@ -214,17 +230,19 @@ def _remote(project: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     address = done.stdout.strip()
-    if done.returncode != 0 or not address or address.startswith("/"):
+    if done.returncode != 0 or ":" not in address or address.startswith((".", "/", "file:")):
         return None
-    parts = urlsplit(address)
-    if not parts.scheme:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    if not parts.netloc:
         return address  # host:path, as ssh has it: its user is no secret
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
-def _by_dockerfile(image: Image, builder: str, project: Path, site: Site) -> Prepared:
-    from clary.images.builders.context import pack
-    from clary.images.builders.sources import sources_of
+def _by_dockerfile(image: Image, said: str, builder: str, project: Path, site: Site) -> Prepared:
+    from clary.images.builders import context, sources
 
     host, repository = site.repository_of(image)
     order = Order(
@@ -236,12 +254,10 @@ def _by_dockerfile(image: Image, builder: str, project: Path, site: Site) -> Pre
         labels=labels.labels_of(builder, lock="", base="", base_digest="", source=_remote(project)),
         secrets=site.secrets_of(image),
         tags=(image.tag,) if image.tag else (),
+        created=_created(site),
     )
-    with tempfile.TemporaryDirectory(prefix="clary-context-") as work:
-        sources = sources_of(order, Path(work), buildkit=builder == "docker", addresses={})
-        digest = pack(sources.entries, Path(work) / "context.tar", compressed=False)
-    content = {"v": BUILDER_VERSION, "builder": builder, "context": digest, "platform": image.platform}
-    order = replace(order, target=order.target.tagged(tag_of(content)))
-    left_out = ", ".join(sources.withheld[:5])
+    found = sources.of_dockerfile(order, said)
+    order = _tagged(replace(order, context=context.digest_of(found.entries)))
+    left_out = ", ".join(found.withheld[:5])
     notes = (f"Not in the context, for they may hold secrets: {left_out}",) if left_out else ()
     return Prepared(image, builder, order.target, order, notes=notes)

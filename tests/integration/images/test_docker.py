@@ -22,7 +22,7 @@ import pytest
 
 from clary.errors import ClaryError
 from clary.image import Image
-from clary.images import oci
+from clary.images import added, oci
 from clary.images.builders import dockerfile
 from clary.images.builders.docker import Docker
 from clary.images.builders.dockerignore import Ignored
@@ -67,15 +67,24 @@ def order(engine: Engine, project: Path, image: Image, **changes: Any) -> Order:
     name = f"team/{hashlib.sha256(str(project).encode()).hexdigest()[:12]}"
     target = Reference(engine.registry, name, "clary-0123")
     path = f"{VENV}/bin:/usr/local/bin:/usr/bin:/bin"
-    said = Order(image, project, engine.base, target, engine.python, environment={"PATH": path})
+    cache = project.with_name(f"{project.name}-cache")
+    said = Order(
+        image,
+        project,
+        engine.base,
+        target,
+        engine.python,
+        copies=added.copies(image, project, cache),
+        code=added.code(project, cache) if image.code else None,
+        environment={"PATH": path},
+    )
     return replace(said, **changes)
 
 
 def build(engine: Engine, wanted: Order, told: Told | None = None, **options: Any) -> Built:
     with Registries() as registries:
-        cache = wanted.project.with_name(f"{wanted.project.name}-cache")
         usual = {"program": CLIENT, "network": "host", "environment": engine.environment, "registries": registries}
-        return Docker(cache=cache, **{**usual, **options}).build(wanted, told or Told())
+        return Docker(**{**usual, **options}).build(wanted, told or Told())
 
 
 def run(engine: Engine, built: Built, *words: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tiny_base
+from clary.images import added
 from clary.images.building import CODE, Layer, Wheel
 from clary.images.layers.cache import LocalCache
 from clary.images.layers.making import files_layer, rest_layer
@@ -68,12 +69,13 @@ def image(wheels: list[Wheel], tmp_path_factory: pytest.TempPathFactory) -> Unpa
     base = tiny_base.make_layer(tiny_base.make_root(folder / "root", pip), folder / "base.tar.gz")
     code = folder / "project/run.py"
     code.parent.mkdir()
+    code.touch(0o755)
     code.write_text("#!/opt/clary/venv/bin/python\nimport numpy\nprint(numpy.ones(3).sum())\n")
     venv = Venv(tiny_base.python())
     chosen = [wheel for wheel in wheels if wheel.name != "pip"]
     with LocalCache(folder / "cache").use() as use:
         layers = package_layers(split(chosen), venv, use, lambda wanted: {one: _path(one) for one in wanted})
-        layers.append(files_layer([(f"{CODE}/run.py", code, 0o755)], folder / "code.tar.gz"))
+        layers.append(files_layer(added.code(code.parent, folder / "code").files, folder / "code.tar.gz"))
         config = config_of(tiny_base.make_config(base), [layer.diff_id for layer in layers], Changes())
         manifest = manifest_of(config, [layer.descriptor for layer in (base, *layers)])
         source = tiny_base.write_image(folder / "source", [base, *layers], config, manifest)

@@ -14,8 +14,10 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 
+from clary.code.archive import HashingReader
 from clary.code.select import is_private
 from clary.errors import ConfigError
+from clary.images.added import changed
 
 if TYPE_CHECKING:
     from clary.images.builders.dockerignore import Ignored
@@ -37,6 +39,8 @@ class Entry:
     """Where a symbolic link leads, relative to its folder; None for a file."""
     folder: bool = False
     """Whether it is a folder. Folders above a file need not be named."""
+    digest: str = ""
+    """SHA-256 that the content has to have, in hex; empty: any."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +64,36 @@ def selected(root: Path, ignored: Ignored) -> Selected:
 
 
 def pack(entries: Iterable[Entry], target: Path, *, compressed: bool) -> str:
-    """Write the archive (tar, or tar and gzip) and return the digest of its bytes, in hex.
+    """Write the archive (tar, or tar and gzip) and return the digest of the tar, in hex.
 
     Entries are sorted, owners and times are zero, modes 644 or 755: the same files give the same bytes, written as they
-    are read. Raises ConfigError ``image.unreadable`` for a file that cannot be read, or became shorter.
+    are read. Raises ConfigError ``image.unreadable`` for a file that cannot be read, or became shorter,
+    ``image.copy_changed`` for one that has not its digest.
     """
     with ExitStack() as closing:
-        raw = _Hashing(closing.enter_context(target.open("wb")))
-        stream = cast("IO[bytes]", raw)
+        stream: IO[bytes] = closing.enter_context(target.open("wb"))
         if compressed:
             packed = gzip.GzipFile(filename="", mode="wb", fileobj=stream, compresslevel=_LEVEL, mtime=0)
             stream = cast("IO[bytes]", closing.enter_context(packed))
-        archive = closing.enter_context(tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT))
+        return _write(entries, stream)
+
+
+def digest_of(entries: Iterable[Entry]) -> str:
+    """Return the digest that ``pack`` returns, and raise what it raises; nothing is written."""
+    with Path(os.devnull).open("wb") as nowhere:
+        return _write(entries, nowhere)
+
+
+def _write(entries: Iterable[Entry], target: IO[bytes]) -> str:
+    stream = _Hashing(target)
+    with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="w", format=tarfile.PAX_FORMAT) as archive:
         folders: set[str] = set()
         _add_folder(archive, ".")  # Docker takes an archive for a Dockerfile whose first entry has a long header
         for entry in sorted(entries, key=lambda one: one.path):
             _add_folders(archive, entry, folders)
             if not entry.folder:
                 _add(archive, entry)
-    return raw.hexdigest()
+    return stream.hexdigest()
 
 
 def _walked(root: Path, folder: str, ignored: Ignored, withheld: list[str]) -> Iterator[Entry]:
@@ -153,9 +168,12 @@ def _add(archive: tarfile.TarFile, entry: Entry) -> None:
         try:
             with entry.source.open("rb") as file:
                 made.size = os.fstat(file.fileno()).st_size
-                archive.addfile(made, file)
+                content = HashingReader(file)
+                archive.addfile(made, cast("IO[bytes]", content))
         except OSError as error:  # among others: it became shorter
             raise unreadable(entry.path, error) from error
+        if entry.digest not in ("", content.hexdigest()):
+            raise changed(entry.source)
 
 
 def unreadable(path: str, error: OSError) -> ConfigError:
@@ -181,9 +199,6 @@ class _Hashing:
 
     def tell(self) -> int:
         return self._target.tell()
-
-    def flush(self) -> None:
-        self._target.flush()
 
     def hexdigest(self) -> str:
         return self._sum.hexdigest()

@@ -16,11 +16,10 @@ from clary.images.builders.context import pack
 from clary.images.builders.engine import Engine, find_engine
 from clary.images.builders.pushed import digest_in, verified
 from clary.images.builders.sign_in import Reached, configured, reach
-from clary.images.builders.sources import Sources, engine_name, sources_of
+from clary.images.builders.sources import Sources, check_context, engine_name, sources_of
 from clary.secrets.redaction import hidden
 
 if TYPE_CHECKING:
-    from clary.image import Image
     from clary.images.building import Built, Order, Progress
     from clary.images.registry.registries import Registries
     from clary.images.site import Site
@@ -37,8 +36,6 @@ class Docker:
 
     registries: Registries
     """Say how the registries are reached and signed in to; what was pushed is verified with them."""
-    cache: Path
-    """Where the digests of unchanged files are remembered."""
     program: str = "docker"
     """Docker's program, a name or a path."""
     network: str | None = None
@@ -48,9 +45,6 @@ class Docker:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     """Of Docker's program: where its engine and its configuration are."""
     name: str = "docker"
-
-    def refuse(self, image: Image) -> None:
-        """Refuse nothing: whatever an image can say, an engine can build."""
 
     def build(self, order: Order, progress: Progress) -> Built:
         """Build and push.
@@ -64,8 +58,9 @@ class Docker:
             folder = Path(work)
             progress.stage("collecting the build's context")
             reached = reach(self.registries, [one for one in (order.base, order.target) if one is not None])
-            sources = sources_of(order, folder / "uv", buildkit=True, addresses=reached.addresses, cache=self.cache)
-            pack(sources.entries, folder / "context.tar", compressed=False)
+            sources = sources_of(order, folder / "uv", buildkit=True, addresses=reached.addresses)
+            packed = pack(sources.entries, folder / "context.tar", compressed=False)
+            check_context(order, packed)
             registry = self.registries.open(order.target)
             registry.make(order.target.repository)
             digest = _Build(self, engine, order, sources, folder, progress, reached).run()
@@ -76,7 +71,7 @@ def opened(site: Site) -> Docker:
     """Return the builder with the options that a stack gives it."""
     options = site.builder if site.builder.get("flavor") == Docker.name else {}
     given = {name: options[name] for name in ("network", "buildx_builder") if options.get(name)}
-    return Docker(site.registries, site.home / "code", environment=site.environment, **given)
+    return Docker(site.registries, environment=site.environment, **given)
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,9 @@ def _settings(order: Order) -> Iterator[str]:
         yield f"WORKDIR {word(order.image.workdir)}"
     if order.image.entrypoint is not None:
         yield f"ENTRYPOINT {json.dumps(list(order.image.entrypoint))}"
-    for number, (_, place) in enumerate(sorted(order.image.copy.items())):
-        yield _copy(f"{COPIES}/{number}", place)
-    if order.image.code:
+    for number, one in enumerate(order.copies):
+        yield _copy(f"{COPIES}/{number}", one.place)
+    if order.code is not None:
         yield _copy(f"{CODE_FILES}/", f"{CODE}/")
 
 

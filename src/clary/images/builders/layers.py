@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
 from clary.images import added, base_images, oci
-from clary.images.builders import choosing
 from clary.images.building import BUILDER_VERSION, Built, Layer, Order, Progress, Wheel
 from clary.images.layers.cache import LocalCache, Use
+from clary.images.layers.gzipping import COMPRESSOR
 from clary.images.layers.making import Made, files_layer
 from clary.images.layers.packages import package_layers
 from clary.images.layers.splitting import BUDGET, THRESHOLD, Split, split
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from clary.image import Image
+    from clary.images.added import Added
     from clary.images.base_images import BaseImage
     from clary.images.registry.client import Registry
     from clary.images.site import Site
@@ -39,10 +39,6 @@ class Layers:
     def __init__(self, site: Site) -> None:
         """Note where; nothing is opened yet."""
         self._site = site
-
-    def refuse(self, image: Image) -> None:
-        """Refuse what would have to be run. Raises ConfigError ``image.builder_cannot``."""
-        choosing.refuse(self.name, image)
 
     def build(self, order: Order, progress: Progress) -> Built:
         """Build and push. What the registry has already is not sent, what this machine has is not made again.
@@ -72,12 +68,10 @@ class Layers:
     def layers(self, order: Order, base: BaseImage, use: Use, progress: Progress) -> list[Layer]:
         """Return the layers that come on top of the base: packages, copied files, code."""
         made = self.packages(order, len(base.manifest.layers), use, progress)
-        cache = self._site.home / "code"
-        copied = added.copied(order.image, order.project, cache)
-        code = added.code(order.project, cache) if order.image.code else added.Added()
-        for name, one in (("copied files", copied), ("code", code)):
-            if one.files:
-                made.append(_files(one, name, use))
+        code = [order.code] if order.code is not None else []
+        for name, several in (("copied files", order.copies), ("code", code)):
+            if any(one.files for one in several):
+                made.append(_files(several, name, use))
         return made
 
     def packages(self, order: Order, base_layers: int, use: Use, progress: Progress) -> list[Layer]:
@@ -161,9 +155,8 @@ def _placed(wheel: Wheel, kept: Path) -> Wheel:
     return replace(wheel, path=path)
 
 
-def _files(one: added.Added, name: str, use: Use) -> Layer:
-    files: list[tuple[str, Any, int]] = [
-        (file.path, file.source, 0o755 if file.executable else 0o644) for file in one.files
-    ]
-    key = hashlib.sha256(f"files {BUILDER_VERSION} {name} {one.digest}".encode()).hexdigest()
+def _files(several: Sequence[Added], name: str, use: Use) -> Layer:
+    files = [file for one in several for file in one.files]
+    decides = f"files {BUILDER_VERSION} {COMPRESSOR} {name} {added.digest_of(several)}"
+    key = hashlib.sha256(decides.encode()).hexdigest()
     return use.layer(key, lambda out: Made(files_layer(files, out, name), {})).layer

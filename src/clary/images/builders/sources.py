@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
-from clary.images import added
+from clary.images.added import changed
 from clary.images.builders import dockerfile
 from clary.images.builders.context import IGNORE_FILE, Entry, selected, unreadable
 from clary.images.builders.dockerignore import Ignored
 from clary.images.builders.uv import uv_for
-from clary.images.building import CODE
 from clary.images.reference import DOCKER_HUB, Reference
 
 if TYPE_CHECKING:
-    from clary.images.added import AddedFile
+    from clary.images.added import Added
     from clary.images.building import Order
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -43,9 +42,7 @@ class Sources:
     """Of the registries that a Dockerfile of one's own pulls from, as far as its text tells."""
 
 
-def sources_of(
-    order: Order, work: Path, *, buildkit: bool, addresses: Mapping[str, str], cache: Path | None = None
-) -> Sources:
+def sources_of(order: Order, work: Path, *, buildkit: bool, addresses: Mapping[str, str]) -> Sources:
     """Return what a build of the order needs.
 
     Args:
@@ -53,26 +50,24 @@ def sources_of(
         work: a folder for what has to be fetched.
         buildkit: whether the builder is BuildKit.
         addresses: where the engine finds registries that it cannot reach by the host in their images' names.
-        cache: where the digests of unchanged files are remembered; None: in ``work``, and so nowhere.
 
     Raises ConfigError ``image.no_dockerfile``, ``image.no_context``, ``image.link_outside``, ``image.unreadable``,
-    ``image.uv_unavailable``, and what ``clary.images.added`` raises.
+    ``image.uv_unavailable``.
     """
     if order.image.dockerfile is not None:
-        return _own(order, order.image.dockerfile)
+        return of_dockerfile(order, order.image.dockerfile)
     assert order.base is not None  # only a Dockerfile of one's own names its base itself
     base = engine_name(order.base, addresses)
     text = dockerfile.generated(order, base, buildkit=buildkit)
-    withheld: list[str] = []
-    remembered = cache or work / "code"
-    entries = (
-        Entry(_GENERATED, text.encode()),
-        *_packages(order, work),
-        *_copies(order, remembered, withheld),
-        *_code(order, remembered, withheld),
-    )
+    entries = (Entry(_GENERATED, text.encode()), *_packages(order, work), *_added(order))
     arguments = {dockerfile.NEWLINE: "\n"} if dockerfile.needs_newline(order) else {}
-    return Sources(_GENERATED, entries, arguments, tuple(withheld))
+    return Sources(_GENERATED, entries, arguments)
+
+
+def check_context(order: Order, packed: str) -> None:
+    """Raise ConfigError ``image.copy_changed`` where a Dockerfile's own context is not what the tag was made of."""
+    if order.context not in ("", packed):
+        raise changed(f"The context of {order.image.dockerfile}")
 
 
 def engine_name(reference: Reference, addresses: Mapping[str, str]) -> str:
@@ -82,7 +77,8 @@ def engine_name(reference: Reference, addresses: Mapping[str, str]) -> str:
     return f"{host}/{reference.repository}{f'@{reference.digest}' if reference.digest else f':{reference.tag}'}"
 
 
-def _own(order: Order, said: str) -> Sources:
+def of_dockerfile(order: Order, said: str) -> Sources:
+    """Return a Dockerfile of one's own and its context. Raises as ``sources_of`` does."""
     file = (order.project / said).resolve()
     if not file.is_file():
         raise ConfigError(
@@ -130,26 +126,17 @@ def _packages(order: Order, work: Path) -> Iterator[Entry]:
         yield Entry(f"{dockerfile.PACKAGES}/{dockerfile.LOCK}", order.lock)
 
 
-def _copies(order: Order, cache: Path, withheld: list[str]) -> Iterator[Entry]:
-    """Yield what ``copy`` names, each under a name of its own: so the folders above its place stay as they are."""
-    for number, (source, place) in enumerate(sorted(order.image.copy.items())):
-        found = added.copied(replace(order.image, copy={source: place}), order.project, cache)
-        withheld += found.withheld
-        top = f"{dockerfile.COPIES}/{number}"
-        if (order.project / source).is_dir():
-            yield Entry(top, folder=True)
-        for file in found.files:
-            yield _entry(file, place, top)
+def _added(order: Order) -> Iterator[Entry]:
+    """Yield what is copied, each under a name of its own, so the folders above its place stay as they are; the code."""
+    for number, one in enumerate(order.copies):
+        yield from _entries(one, f"{dockerfile.COPIES}/{number}")
+    if order.code is not None:
+        yield from _entries(order.code, dockerfile.CODE_FILES)
 
 
-def _code(order: Order, cache: Path, withheld: list[str]) -> Iterator[Entry]:
-    if order.image.code:
-        found = added.code(order.project, cache)
-        withheld += found.withheld
-        yield Entry(dockerfile.CODE_FILES, folder=True)
-        for file in found.files:
-            yield _entry(file, CODE, dockerfile.CODE_FILES)
-
-
-def _entry(file: AddedFile, place: str, top: str) -> Entry:
-    return Entry(top + file.path.removeprefix(place), file.source, executable=file.executable, link=file.link)
+def _entries(one: Added, top: str) -> Iterator[Entry]:
+    if one.folder:
+        yield Entry(top, folder=True)
+    for file in one.files:
+        path = PurePosixPath(top) / PurePosixPath(file.path).relative_to(one.place)
+        yield Entry(str(path), file.source, executable=file.executable, link=file.link, digest=file.digest)

@@ -1,25 +1,25 @@
-"""Files of a project as parts of a layer: their places, links and modes."""
+"""Files of a project as parts of a layer: their places and modes, and that they are still what was chosen."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import posixpath
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
+from clary.images.added import changed
 from clary.images.layers.assembling import Part
 from clary.images.wheels.names import check_name, folders_of
 from clary.images.wheels.problems import Problem
 
 if TYPE_CHECKING:
+    from clary.images.added import AddedFile
     from clary.images.layers.gzipping import GzipWriter
 
-Source: TypeAlias = tuple[str, Path | bytes, int]
-"""An absolute path in the image, a file or its content, and a mode."""
 _CHUNK = 1 << 20
 _LINKED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/run", "var/lock")
 """Folders that are links in most images: a layer with such a folder would put an empty one in the link's place."""
@@ -28,12 +28,11 @@ _MOUNTED = ("opt/ml", "proc", "sys", "dev")
 _FIELD = "image.copy"
 
 
-def parts_of(files: Sequence[Source]) -> list[Part]:
+def parts_of(files: Sequence[AddedFile]) -> list[Part]:
     """Return the parts of a layer of these files; raises as ``making.files_layer`` does."""
-    places = [(_place(path), source, mode) for path, source, mode in files]
-    _check_apart([place for place, _, _ in places])
-    tree = _Tree((place, source) for place, source, _ in places if isinstance(source, Path))
-    return [_part(place, source, mode, tree) for place, source, mode in places]
+    places = [_place(file.path) for file in files]
+    _check_apart(places)
+    return [_part(place, file) for place, file in zip(places, files, strict=True)]
 
 
 def _place(path: str) -> str:
@@ -75,91 +74,33 @@ def _check_apart(places: Sequence[str]) -> None:
         raise _clash(place, "it is a file, and another one needs it as a folder")
 
 
-class _Tree:
-    """Where files, and folders that are copied as they are, go in the image."""
-
-    def __init__(self, files: Iterable[tuple[str, Path]]) -> None:
-        self._places: dict[str, str] = {}
-        for place, source in files:
-            here = os.path.abspath(source)  # noqa: PTH100 - a link is meant itself
-            while self._places.setdefault(here, place) == place and _last(place) == _last(here) != "":
-                here, place = posixpath.dirname(here), posixpath.dirname(place)
-
-    def target(self, place: str, link: Path) -> str:
-        """Return where a link leads, relative to its own place in the image."""
-        here = os.path.abspath(link)  # noqa: PTH100 - a link is meant itself
-        lexical = posixpath.normpath(posixpath.join(posixpath.dirname(here), link.readlink()))
-        there = _mapped(lexical, self._places)
-        if there is None or _mapped(os.path.realpath(link), self._real) is None:
-            raise ConfigError(
-                "image.link_outside",
-                f"{link} is a symbolic link to {lexical}, which is not copied to the image with it.",
-                next_step="Put a copy in its place, or leave the link out.",
-                field=_FIELD,
-            )
-        return posixpath.relpath(there, posixpath.dirname(place))
-
-    @cached_property
-    def _real(self) -> dict[str, str]:
-        """The same by the paths that lead through no link; what is itself a link stays one."""
-        return {
-            posixpath.join(os.path.realpath(posixpath.dirname(path)), _last(path)): place
-            for path, place in self._places.items()
-        }
-
-
-def _part(place: str, source: Path | bytes, mode: int, tree: _Tree) -> Part:
-    right = 0o755 if mode & 0o111 else 0o644
-    if isinstance(source, bytes):
-        return Part(place, len(source), right, partial(_write_bytes, source))
+def _part(place: str, file: AddedFile) -> Part:
+    if file.link is not None:
+        return Part(place, target=file.link)
     try:
-        found = source.lstat()
-        if stat.S_ISLNK(found.st_mode):
-            return Part(place, target=tree.target(place, source))
-        if not stat.S_ISREG(found.st_mode) or not os.access(source, os.R_OK):
-            raise _unreadable(source, "it is no file that can be read")
+        found = file.source.lstat()
+        if not stat.S_ISREG(found.st_mode) or not os.access(file.source, os.R_OK):
+            raise _unreadable(file.source, "it is no file that can be read")
     except OSError as error:
-        raise _unreadable(source, str(error.strerror)) from None
-    return Part(place, found.st_size, right, partial(_write_file, source, found.st_size))
+        raise _unreadable(file.source, str(error.strerror)) from None
+    mode = 0o755 if file.executable else 0o644
+    return Part(place, found.st_size, mode, partial(_write, file, found.st_size))
 
 
-def _mapped(path: str, places: Mapping[str, str]) -> str | None:
-    """Return where a path is in the image, if it or a folder above it is copied."""
-    rest = ""
-    while path not in places:
-        path, _, last = path.rpartition("/")
-        if not path:
-            return None
-        rest = posixpath.join(last, rest) if rest else last
-    return posixpath.join(places[path], rest) if rest else places[path]
-
-
-def _last(path: str) -> str:
-    return posixpath.basename(path)
-
-
-def _write_bytes(content: bytes, packed: GzipWriter) -> None:
-    packed.write(content)
-
-
-def _write_file(source: Path, size: int, packed: GzipWriter) -> None:
-    left = size
+def _write(file: AddedFile, size: int, packed: GzipWriter) -> None:
+    left, content = size, hashlib.sha256()
     try:
-        with source.open("rb") as file:
-            while data := file.read(min(_CHUNK, left + 1)):
+        with file.source.open("rb") as opened:
+            while data := opened.read(min(_CHUNK, left + 1)):
                 left -= len(data)
                 if left < 0:
                     break
+                content.update(data)
                 packed.write(data)
     except OSError as error:
-        raise _unreadable(source, str(error.strerror)) from None
-    if left:
-        raise ConfigError(
-            "image.copy_changed",
-            f"{source} changed while the image was built.",
-            next_step="Build again when nothing writes to it.",
-            field=_FIELD,
-        )
+        raise _unreadable(file.source, str(error.strerror)) from None
+    if left or content.hexdigest() != file.digest:
+        raise changed(file.source)
 
 
 def _unreadable(source: Path, reason: str) -> ConfigError:

@@ -15,6 +15,7 @@ from clary.images.wheels.problems import blamed
 from clary.images.wheels.reader import Sink, WheelFile
 
 if TYPE_CHECKING:
+    from clary.images.added import AddedFile
     from clary.images.building import Layer, Wheel
     from clary.images.layers.gzipping import GzipWriter
     from clary.images.layers.venv import Venv
@@ -51,19 +52,16 @@ def rest_layer(wheels: Sequence[Wheel], venv: Venv, out: Path) -> Made:
     return _packages(sorted(wheels, key=lambda wheel: (wheel.name, wheel.filename)), venv, _skeleton(venv), out, name)
 
 
-def files_layer(files: Sequence[tuple[str, Path | bytes, int]], out: Path, name: str = "code") -> Layer:
+def files_layer(files: Sequence[AddedFile], out: Path, name: str = "code") -> Layer:
     """Write a layer of files to the file ``out``.
 
     Args:
-        files: for each its absolute path in the image, its source and its mode, of which only the right to execute
-            counts. A source is a file, a symbolic link, or the content itself. A link is kept as a link where it leads
-            to something inside the source's own tree: another of these files, or a folder of them.
+        files: as they were chosen.
         out: the layer's file.
         name: what people are told the layer is.
 
     Raises ConfigError ``image.bad_place`` for a path that images must not have, ``image.copy_clash`` for two files at
-    one place, ``image.link_outside`` for a link that leads elsewhere, ``image.copy_changed`` for a file that changes
-    meanwhile; OSError.
+    one place, ``image.unreadable``, ``image.copy_changed`` for a file that is no longer what was chosen; OSError.
     """
     from clary.images.layers.copying import parts_of
 

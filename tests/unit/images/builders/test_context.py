@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from clary.code.archive import content_digest
 from clary.errors import ClaryError
 from clary.image import Image
-from clary.images.builders.context import Entry, Selected, pack, selected
+from clary.images import added
+from clary.images.builders.context import Entry, Selected, digest_of, pack, selected
 from clary.images.builders.dockerignore import Ignored
 from clary.images.builders.sources import engine_name, sources_of
 from clary.images.building import Order
@@ -113,6 +115,25 @@ def test_a_file_that_goes_away_is_told(tmp_path: Path) -> None:
         pack([Entry("a", tmp_path / "a")], tmp_path / "c.tar", compressed=True)
     assert caught.value.code == "image.unreadable"
     assert "a cannot be put" in caught.value.summary
+
+
+def test_a_file_that_is_no_longer_what_was_chosen_is_told(tmp_path: Path) -> None:
+    make(tmp_path, "a")
+    entry = Entry("a", tmp_path / "a", digest=content_digest(tmp_path / "a"))
+    assert pack([entry], tmp_path / "c.tar", compressed=False) == digest_of([entry])
+    (tmp_path / "a").write_text("b")
+    with pytest.raises(ClaryError) as caught:
+        pack([entry], tmp_path / "c.tar", compressed=False)
+    assert caught.value.code == "image.copy_changed"
+
+
+def test_what_is_added_lies_below_its_own_name(tmp_path: Path) -> None:
+    make(tmp_path, "data/x/y", "one")
+    image = Image(copy={"data": "/", "one": "/opt/one"})
+    base, target = Reference.parse("registry.example/b@sha256:" + "b" * 64), Reference("registry.example", "a", "t")
+    wanted = Order(image, tmp_path, base, target, None, copies=added.copies(image, tmp_path, tmp_path / "cache"))
+    found = sources_of(wanted, tmp_path, buildkit=True, addresses={})
+    assert [entry.path for entry in found.entries] == ["Dockerfile", "copy/0", "copy/0/x/y", "copy/1"]
 
 
 def own(project: Path, image: Image) -> Order:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from clary.image import Image
+from clary.images.added import Added
 from clary.images.builders import dockerfile
-from clary.images.building import Order, Python
+from clary.images.building import CODE, Order, Python
 from clary.images.reference import Reference
 
 BASE = "registry.example/python@sha256:" + "b" * 64
@@ -42,6 +43,8 @@ def test_with_mounts() -> None:
     image = Image(apt=("git", "libpq5=15.6-0"), copy={"data": "/srv/data"}, code=True, entrypoint=["python", "-V"])
     environment = {"PATH": "/opt/clary/venv/bin:/bin", "A": "1"}
     changes: dict[str, Any] = {
+        "copies": [Added("/srv/data", (), "", folder=True)],
+        "code": Added(CODE, (), "", folder=True),
         "lock": LOCK,
         "secrets": {"TOKEN": "x", "INDEX": "y"},
         "environment": environment,

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from clary.errors import ConfigError
+from clary.code.archive import content_digest
+from clary.errors import ConfigError, UsageError
+from clary.image import Image
+from clary.images import added
+from clary.images.added import AddedFile
 from clary.images.building import Python
 from clary.images.layers.making import files_layer, rest_layer, wheel_layer
 from clary.images.layers.venv import Venv
@@ -17,6 +21,11 @@ from wheel_maker import Draft, changed, demo
 
 VENV = Venv(Python("3.11", "/usr/local/bin/python3.11"))
 INFO = "demo-1.0.dist-info"
+
+
+def chosen(place: str, source: Path) -> AddedFile:
+    """Return a file as it is chosen for an image."""
+    return AddedFile(place, source, content_digest(source))
 
 
 @pytest.mark.parametrize("changes", [{}, {"stored": ("demo/big.bin",)}, {"zip64": True}, {"descriptors": True}])
@@ -113,6 +122,8 @@ def test_a_bad_wheel_among_many_is_the_one_named(tmp_path: Path) -> None:
 _BUILD = """
 import os, sys
 from pathlib import Path
+from clary.code.archive import content_digest
+from clary.images.added import AddedFile
 from clary.images.building import Python, Wheel
 from clary.images.layers.making import files_layer, rest_layer, wheel_layer
 from clary.images.layers.venv import Venv
@@ -126,7 +137,9 @@ if os.getuid() == 0:
         os.chown(path, user, 0)
     os.setuid(user)
 layers = [wheel_layer(wheels[0], venv, folder / "a").layer, rest_layer(wheels, venv, folder / "b").layer]
-layers.append(files_layer([("/srv/\\u00fc/x", folder / "x", 0o600), ("/srv/run", b"y", 0o700)], folder / "c"))
+x = folder / "x"
+files = [AddedFile("/srv/\\u00fc/x", x, content_digest(x)), AddedFile("/srv/run", x, content_digest(x), True)]
+layers.append(files_layer(files, folder / "c"))
 print(*(f"{one.digest} {one.diff_id}" for one in layers))
 """
 
@@ -155,16 +168,17 @@ def test_files_of_a_project(tmp_path: Path) -> None:
     (tmp_path / "p/sub/data").write_bytes(b"d" * 100_000)
     (tmp_path / "p/sub/link").symlink_to("../run.sh")
     (tmp_path / "p/folder").symlink_to(tmp_path / "p/sub")
-    names = ("run.sh", "sub/data", "sub/link", "folder")
-    files = [(f"/opt/clary/code/{name}", tmp_path / "p" / name, 0o700 if name == "run.sh" else 0o600) for name in names]
+    (tmp_path / "p/run.sh").chmod(0o700)
+    (tmp_path / "p/sub/data").chmod(0o600)
+    (tmp_path / "x").write_bytes(b"")
+    code = added.code(tmp_path / "p", tmp_path / "cache")
 
-    layer = files_layer([*files, ("/opt/made", b"here", 0o644), ("/tmp/x", b"", 0)], tmp_path / "layer")
+    layer = files_layer([*code.files, chosen("/tmp/x", tmp_path / "x")], tmp_path / "layer")
 
     found = unpacked(layer)
     assert found.files == {
         "opt/clary/code/run.sh": b"#!/bin/sh\n",
         "opt/clary/code/sub/data": b"d" * 100_000,
-        "opt/made": b"here",
         "tmp/x": b"",
     }
     assert found.links == {"opt/clary/code/sub/link": "../run.sh", "opt/clary/code/folder": "sub"}
@@ -180,12 +194,11 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "p/file").touch()
     (tmp_path / "p/through").symlink_to(tmp_path)
     (tmp_path / "p/link").symlink_to(target)
-    files = [(f"/srv/{name}", tmp_path / "p" / name, 0o644) for name in ("file", "link")]
 
-    with pytest.raises(ConfigError) as caught:
-        files_layer(files, tmp_path / "layer")
+    with pytest.raises(UsageError) as caught:
+        added.copies(Image(copy={"p": "/srv"}), tmp_path, tmp_path / "cache")
 
-    assert caught.value.code == "image.link_outside"
+    assert caught.value.code == "code.link_outside"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +219,7 @@ def test_links_that_lead_out_are_refused(tmp_path: Path, target: str) -> None:
 )
 def test_refuses_places(tmp_path: Path, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        files_layer([(path, b"", 0o644)], tmp_path / "layer")
+        files_layer([AddedFile(path, tmp_path, "")], tmp_path / "layer")
 
     assert caught.value.code == "image.bad_place"
 
@@ -214,7 +227,7 @@ def test_refuses_places(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("paths", [("/srv/x", "/srv/x"), ("/srv/x", "/srv/x/y"), ("/srv/x/y/z", "/srv/x")])
 def test_refuses_files_at_one_place(tmp_path: Path, paths: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as caught:
-        files_layer([(path, b"", 0o644) for path in paths], tmp_path / "layer")
+        files_layer([AddedFile(path, tmp_path, "") for path in paths], tmp_path / "layer")
 
     assert caught.value.code == "image.copy_clash"
 
@@ -228,19 +241,19 @@ def test_refuses_what_is_no_file(tmp_path: Path, kind: str) -> None:
         os.mkfifo(source)
 
     with pytest.raises(ConfigError) as caught:
-        files_layer([("/srv/x", source, 0o644)], tmp_path / "layer")
+        files_layer([AddedFile("/srv/x", source, "")], tmp_path / "layer")
 
     assert caught.value.code == "image.unreadable"
 
 
-@pytest.mark.parametrize("content", [b"", b"longer than before"])
+@pytest.mark.parametrize("content", [b"", b"longer than before", b"behind"])
 def test_a_file_that_changes_meanwhile(tmp_path: Path, content: bytes) -> None:
     from clary.images.layers.assembling import write_layer
     from clary.images.layers.copying import parts_of
 
     source = tmp_path / "source"
     source.write_bytes(b"before")
-    parts = parts_of([("/srv/x", source, 0o644)])
+    parts = parts_of([chosen("/srv/x", source)])
     source.write_bytes(content)
 
     with pytest.raises(ConfigError) as caught:

@@ -18,11 +18,10 @@ from clary.images.builders.kaniko.access import open_cluster
 from clary.images.builders.kaniko.following import Follower
 from clary.images.builders.kaniko.pods import ended
 from clary.images.builders.pushed import digest_in, verified
-from clary.images.builders.sources import engine_name, sources_of
+from clary.images.builders.sources import check_context, engine_name, sources_of
 from clary.secrets.redaction import hidden
 
 if TYPE_CHECKING:
-    from clary.image import Image
     from clary.images.builders.kaniko.cluster import Cluster
     from clary.images.builders.kaniko.pods import Document
     from clary.images.builders.kaniko.settings import Settings
@@ -48,15 +47,10 @@ class Kaniko:
     """The folder of it, or empty."""
     registries: Registries
     """What was pushed is verified with them. The executor signs in by itself."""
-    cache: Path
-    """Where the digests of unchanged files are remembered."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of the executor: ``AWS_REGION``, and ``S3_ENDPOINT`` with ``S3_FORCE_PATH_STYLE`` where S3 is not AWS's."""
     pause: Callable[[float], None] = time.sleep
     name: str = "kaniko"
-
-    def refuse(self, image: Image) -> None:
-        """Refuse nothing: what an image can say, the executor can build."""
 
     def build(self, order: Order, progress: Progress) -> Built:
         """Build and push; a Job that builds this image already is joined.
@@ -83,11 +77,12 @@ class Kaniko:
 
     def _made(self, cluster: Cluster, order: Order, work: Path, progress: Progress) -> str:
         progress.stage("collecting the build's context")
-        sources = sources_of(order, work / "uv", buildkit=False, addresses={}, cache=self.cache)
+        sources = sources_of(order, work / "uv", buildkit=False, addresses={})
         packed = work / "context.tar.gz"
         nonce = uuid.uuid4().hex
-        name = f"{pack(sources.entries, packed, compressed=True)}-{nonce[:8]}.tar.gz"
-        key = f"{self.folder}/{name}".lstrip("/")
+        digest = pack(sources.entries, packed, compressed=True)
+        check_context(order, digest)
+        key = f"{self.folder}/{digest}-{nonce[:8]}.tar.gz".lstrip("/")
         manifest = self._manifest(cluster, order, sources, self.contexts.url(key), nonce)
         with self._uploaded(key, packed, progress), _job(cluster, manifest, order, progress) as job:
             if not _is_ours(job, nonce):
