@@ -141,7 +141,7 @@ def _unusable(problem: str, listing: dict[str, Any]) -> ConfigError:
     return ConfigError(
         "job.dependencies_unusable",
         f"The packages that came with the job do not fit its image: {problem}.",
-        next_step=f"Name the image's own Python in the flow's Image (not python={listing['python']}), or build an image.",
+        next_step=f"Name the image's own Python in the flow's Image (not {listing['python']}), or build one.",
     )
 
 
