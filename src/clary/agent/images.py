@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -58,6 +59,10 @@ class Images:
         self._progress = Told(watcher)
         self._chosen: dict[str, JobImage] = {}
 
+    @functools.cached_property
+    def _site(self) -> Site:
+        return site_of(self._place)
+
     def choose(self, instance_types: Sequence[str], own: str | Mapping[str, Any] | None = None) -> JobImage:
         """Return the image of a job, prepared: nothing is built or stored yet.
 
@@ -111,8 +116,8 @@ class Images:
         without = [name for name in instance_types if not has_gpu(name)]
         if image.base is None or not without:
             return
-        site = site_of(self._place)
-        if base_of(image.base, python=image.python, region=site.region, suffix=site.suffix).gpu:
+        region, suffix = self._site.region, self._site.suffix
+        if base_of(image.base, python=image.python, region=region, suffix=suffix).gpu:
             raise ValidationError(
                 "image.no_gpu",
                 f"The base {image.base} is there for its GPU libraries, and {without[0]} has no GPU.",
@@ -124,7 +129,7 @@ class Images:
         from clary.images import channel
         from clary.images.preparing import prepare
 
-        prepared = prepare(image, self._project, site_of(self._place), self._progress)
+        prepared = prepare(image, self._project, self._site, self._progress)
         python = prepared.python
         if python is not None and tuple(map(int, python.version.split("."))) < _OLDEST:
             raise ConfigError(
@@ -142,10 +147,9 @@ class Images:
         from clary.images import channel, service
         from clary.images.pulling import pull_text
 
-        site = site_of(self._place)
-        built = service.ensure(prepared, site, self._progress)
+        built = service.ensure(prepared, self._site, self._progress)
         if one.packages is not None:
-            channel.store_packages(one.packages, self._place.store, self._place.root, site, self._progress)
+            channel.store_packages(one.packages, self._place.store, self._place.root, self._site, self._progress)
         if built.uploaded:
             self._progress.stage(f"Built the image {one.reference}: {size_text(built.uploaded)} pushed.")
         if built.size:

@@ -107,7 +107,7 @@ class Http:
         if reply.status == 401:
             challenges = challenge.parse(reply.response.headers.getlist("WWW-Authenticate"))
             return self._sign_in.renewed(challenges, request.scopes, header)
-        if reply.status != 403 or reply.status in good or not self._sign_in.expires:
+        if reply.status != 403 or not self._sign_in.expires or (reply.status in good and request.method != "HEAD"):
             return None
         refusal = refusals.Refusal.of(request, reply.read())
         if request.method != "HEAD" and "expired" not in refusal.text:
