@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from clary.artifacts import decode, encode, mark_of
+from clary.artifacts import decode, encode
+from clary.engine import arguments as given
 from clary.engine import divergence, failure
 from clary.engine.extensions import Shortcuts
 from clary.engine.scope import Scope, current_scope
 from clary.engine.workers import Workers
-from clary.errors import Fenced, Interruption, SerializationError, UsageError
+from clary.errors import Fenced, Interruption, UsageError
 from clary.journal import records
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
     from clary.journal.records import Record
     from clary.journal.writer import Journal
     from clary.objects import ObjectStore
-
-_UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
-_WATCHED_ARRAY = 1 << 20
-"""Bytes up to which an array argument is looked at again after the call."""
 
 
 class Callee(Protocol):
@@ -141,15 +138,24 @@ class Execution:
         self._spread_news()
         self.workers.close()
 
-    def make(self, callee: Callee, path: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Call:
-        """Return the call; raises TypeError when the arguments do not fit the checkpoint's parameters."""
+    def make(
+        self,
+        callee: Callee,
+        path: str,
+        arguments: tuple[Any, ...],
+        keywords: Mapping[str, Any],
+        marks: given.Marks = given.NONE,
+    ) -> Call:
+        """Return the call; raises TypeError when the arguments do not fit the checkpoint's parameters.
+
+        ``marks`` are those of objects that many calls are made with (``arguments.marks_of``).
+        """
         self._refuse_to_begin(path)
         bound = callee.signature.bind(*arguments, **keywords)
         bound.apply_defaults()
         if self.amend is not None:
             arguments, keywords = self.amend(path, callee.name, bound)
-        inputs = {name: mark_of(value) for name, value in bound.arguments.items()}
-        return Call(path, callee, arguments, keywords, bound.arguments, inputs)
+        return Call(path, callee, arguments, keywords, bound.arguments, given.marked(bound.arguments, marks))
 
     def is_recorded(self, call: Call) -> bool:
         """Tell whether the record answers this call; raises DivergenceError when it answers another one."""
@@ -394,7 +400,7 @@ class Execution:
         return loops.run(self, coroutine)
 
     def _finished(self, call: Call, value: Any, started: float) -> Record:
-        self._refuse_changed_arguments(call)
+        given.refuse_changed(call)
         output = encode(value, self.store, label=f"the result of {call.path}")
         return self._record(call, records.CALL, started, "output", output)
 
@@ -482,16 +488,3 @@ class Execution:
                 f"{path} was called in a process that the flow has forked; it cannot be recorded from there.",
                 next_step="Call checkpoints in the flow's own process; .map() and .submit() run them side by side.",
             )
-
-    def _refuse_changed_arguments(self, call: Call) -> None:
-        for name, value in call.bound.items():
-            before = call.inputs[name]
-            if before is None or type(value) in _UNCHANGING or getattr(value, "nbytes", 0) > _WATCHED_ARRAY:
-                continue
-            if mark_of(value) != before:
-                raise SerializationError(
-                    "call.argument_changed",
-                    f"{call.path} changed its argument “{name}”; a replayed call would not.",
-                    next_step="Change a copy and return it.",
-                    field=name,
-                )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from clary.engine import divergence
+from clary.engine import arguments, divergence
 from clary.engine.caching import CacheLike, Policy, cache_from, check_ignored
 from clary.engine.futures import CallFuture, CallFutures, refuse_foreign_loop, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
@@ -137,7 +137,8 @@ class Checkpoint(Generic[P, R]):
         self, verb: str, combinations: Iterable[tuple[Any, ...]], constants: dict[str, Any]
     ) -> CallFutures[Any]:
         scope = self._scope(verb)
-        calls = [self._make(scope, items, constants) for items in combinations]
+        marks = arguments.marks_of(constants.values())
+        calls = [self._make(scope, items, constants, marks) for items in combinations]
         return CallFutures([self._start(scope, call) for call in calls])
 
     def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
@@ -149,10 +150,16 @@ class Checkpoint(Generic[P, R]):
             future.start_in(loop)
         return future
 
-    def _make(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _make(
+        self,
+        scope: Scope,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        marks: arguments.Marks = arguments.NONE,
+    ) -> Call:
         key = self.options.key
         path = scope.next_path(self.name) if key is None else scope.keyed_path(self.name, str(key(*args, **kwargs)))
-        return scope.execution.make(self, path, args, kwargs)
+        return scope.execution.make(self, path, args, kwargs, marks)
 
     def _scope(self, verb: str) -> Scope:
         scope = current_scope.get()

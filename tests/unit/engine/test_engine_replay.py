@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from clary import checkpoint, flow
+from clary.artifacts import mark_of
 from clary.artifacts.pickles import PICKLE
+from clary.engine import arguments
 from clary.errors import ClaryError, DivergenceError, SerializationError
 from clary.journal import records
 from durable import (
@@ -630,6 +632,42 @@ def test_a_body_that_changes_its_argument_is_refused(tmp_path: Path) -> None:
         assert outcome.error.code == "call.argument_changed"
         assert outcome.error.field == "value"
         assert [record["kind"] for record in written(log)][-2:] == [records.CALL_FAILED, records.FAILED]
+
+
+def test_what_all_calls_of_a_map_are_given_is_looked_at_once_before_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def watched(value: Any) -> str | None:
+        looked.append(id(value))
+        return mark_of(value)
+
+    monkeypatch.setattr(arguments, "mark_of", watched)
+    large = np.zeros(1 << 18)
+
+    @checkpoint
+    def add(number: int, data: Any, other: int = 0) -> int:
+        return number + int(data[0])
+
+    def body() -> list[int]:
+        return [one.result() for one in add.map([1, 2, 3], data=large)]
+
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(body), flow(body))
+    assert outcome.value == [1, 2, 3]
+    assert looked.count(id(large)) == 2  # once in each attempt
+
+
+def test_a_body_that_changes_what_all_calls_of_a_map_are_given_is_refused(tmp_path: Path) -> None:
+    @checkpoint
+    def spoil(number: int, data: list[int]) -> int:
+        data.append(number)
+        return number
+
+    body = flow(lambda: [one.result() for one in spoil.map([1, 2], data=[0])])
+    outcome, _, _ = first_attempt("sqlite", tmp_path, body)
+    assert isinstance(outcome.error, SerializationError)
+    assert outcome.error.field == "data"
 
 
 def test_a_result_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
