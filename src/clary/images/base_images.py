@@ -44,7 +44,7 @@ def look_up(
     """Return a base for a platform, as it is remembered, else as its registry has it now.
 
     Raises NotFoundError ``image.base_not_found``, ConfigError ``image.no_such_platform``, ``image.platform_differs``,
-    and what a registry raises.
+    ``image.bad_manifest``, and what a registry raises.
     """
     if reference.digest or not upgrade:
         with suppress(OSError, ConfigError):
@@ -63,6 +63,8 @@ def look_up(
             next_step="Name a base for that platform.",
             field="image.base",
         )
+    if len(config.diff_ids) != len(manifest.layers):
+        raise oci.bad_manifest(f"it has {len(manifest.layers)} layers, its configuration {len(config.diff_ids)}")
     kept.mkdir(parents=True, exist_ok=True)
     plain = manifest.digest.removeprefix("sha256:")
     write_whole(kept / f"{plain}.manifest", data.decode())

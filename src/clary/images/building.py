@@ -20,6 +20,8 @@ ROOT = "/opt/clary"
 """Where images keep what is added: never under /opt/ml, which SageMaker mounts over."""
 VENV = f"{ROOT}/venv"
 CODE = f"{ROOT}/code"
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH in a container of an image that sets none. Source: the Docker engine's."""
 BUILDER_VERSION = 1
 """Grows when the same order makes other bytes; it is part of every key and every tag."""
 

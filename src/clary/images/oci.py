@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ LISTS = (DOCKER_LIST, OCI_INDEX)
 GZIP_LAYERS = frozenset({DOCKER_LAYER, OCI_LAYER})
 _LONGEST = 4 * 1024 * 1024
 """Bytes of a manifest or a configuration that are read; registries take no larger ones."""
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def digest_of(data: bytes) -> str:
@@ -72,12 +74,12 @@ class Config:
     @property
     def platform(self) -> Platform:
         """What the image runs on. Raises ConfigError ``image.unknown_platform``."""
-        return Platform.parse(f"{self.document.get('os', 'linux')}/{self.document.get('architecture', 'amd64')}")
+        return Platform.parse(f"{self.document.get('os') or 'linux'}/{self.document.get('architecture') or 'amd64'}")
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
         """The digests of the layers' uncompressed bytes."""
-        return tuple(self.document.get("rootfs", {}).get("diff_ids") or ())
+        return tuple((self.document.get("rootfs") or {}).get("diff_ids") or ())
 
     @property
     def environment(self) -> dict[str, str]:
@@ -175,8 +177,20 @@ def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> bytes:
 
     The layers' types are told anew, for a gzip layer is the same bytes by both names.
 
-    Raises ConfigError ``image.layer_type`` for a layer that is not compressed by gzip.
+    Raises ConfigError ``image.layer_type``.
     """
+    check_layers(layers)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": DOCKER_MANIFEST,
+        "config": Descriptor(DOCKER_CONFIG, digest_of(config), len(config)).to_dict(),
+        "layers": [Descriptor(DOCKER_LAYER, layer.digest, layer.size).to_dict() for layer in layers],
+    }
+    return canonical(document)
+
+
+def check_layers(layers: Sequence[Descriptor]) -> None:
+    """Raise ConfigError ``image.layer_type`` for a layer that is not compressed by gzip."""
     for layer in layers:
         if layer.media_type not in GZIP_LAYERS:
             raise ConfigError(
@@ -186,13 +200,6 @@ def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> bytes:
                 "`skopeo copy --dest-compress-format gzip`.",
                 field="image.base",
             )
-    document = {
-        "schemaVersion": 2,
-        "mediaType": DOCKER_MANIFEST,
-        "config": Descriptor(DOCKER_CONFIG, digest_of(config), len(config)).to_dict(),
-        "layers": [Descriptor(DOCKER_LAYER, layer.digest, layer.size).to_dict() for layer in layers],
-    }
-    return canonical(document)
 
 
 def read_manifest(data: bytes) -> Manifest:
@@ -203,12 +210,16 @@ def read_manifest(data: bytes) -> Manifest:
         kind = str(document.get("mediaType") or OCI_MANIFEST)
         return Manifest(kind, digest_of(data), _descriptor(document["config"]), layers)
     except (KeyError, TypeError, ValueError) as error:
-        raise _bad(f"it lacks {error}") from None
+        raise bad_manifest(f"it lacks {error}") from None
 
 
 def read_config(data: bytes) -> Config:
     """Return the configuration that these bytes are; raises ConfigError ``image.bad_manifest``."""
-    return Config(_document(data))
+    document = _document(data)
+    _check_forms(document, _CONFIG_FORMS)
+    _check_forms(document.get("config") or {}, _CONTAINER_FORMS)
+    _check_forms(document.get("rootfs") or {}, {"diff_ids": _are_digests})
+    return Config(document)
 
 
 def is_list(data: bytes) -> bool:
@@ -221,12 +232,15 @@ def choose(data: bytes, platform: Platform) -> str:
 
     Raises ConfigError ``image.no_such_platform``.
     """
-    listed = [entry for entry in _document(data)["manifests"] if isinstance(entry, Mapping)]
+    document = _document(data)
+    _check_forms(document, {"manifests": _are_mappings})
     offered = []
-    for entry in listed:
-        said = entry.get("platform") or {}
+    for entry in document.get("manifests") or ():
+        said = entry.get("platform")
+        if not isinstance(said, Mapping):
+            continue  # it is for no platform, such as an attestation
         if (said.get("os"), said.get("architecture")) == (platform.os, platform.architecture):
-            return str(entry["digest"])
+            return _digest(entry.get("digest"))
         offered.append(f"{said.get('os')}/{said.get('architecture')}")
     known = sorted({name for name in offered if "unknown" not in name})
     raise ConfigError(
@@ -250,24 +264,81 @@ def _rfc3339(seconds: int) -> str:
 
 def _document(data: bytes) -> dict[str, Any]:
     if len(data) > _LONGEST:
-        raise _bad("it is larger than 4 MiB")
+        raise bad_manifest("it is larger than 4 MiB")
     try:
         document = json.loads(data)
-    except ValueError as error:
-        raise _bad(f"it is no JSON ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise bad_manifest(f"it is no JSON ({error})") from None
     if not isinstance(document, dict):
-        raise _bad("it is no JSON object")
+        raise bad_manifest("it is no JSON object")
     return document
 
 
 def _descriptor(entry: Mapping[str, Any]) -> Descriptor:
-    digest, size = str(entry["digest"]), int(entry["size"])
-    if not digest.startswith("sha256:") or len(digest) != 71 or size < 0:
-        raise ValueError(f"a digest and a size: {digest!r}, {size}")
+    digest, size = _digest(entry["digest"]), entry["size"]
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"a size: {size!r:.80}")
     return Descriptor(str(entry["mediaType"]), digest, size)
 
 
-def _bad(problem: str) -> ConfigError:
+def _digest(said: Any) -> str:
+    """Return a digest, which becomes part of addresses and of files' names."""
+    if isinstance(said, str) and _DIGEST.fullmatch(said):
+        return said
+    raise bad_manifest(f"{said!r:.80} is no digest of SHA-256")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _are_digests(value: Any) -> bool:
+    return _are_texts(value) and all(_DIGEST.fullmatch(one) for one in value)
+
+
+def _are_mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+
+
+def _names_texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+_CONFIG_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "architecture": _is_text,
+    "os": _is_text,
+    "config": _is_mapping,
+    "rootfs": _is_mapping,
+    "history": _are_mappings,
+}
+"""What is read of a configuration, and its form; null says nothing."""
+_CONTAINER_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "Env": _are_texts,
+    "Labels": _names_texts,
+    "Entrypoint": _are_texts,
+    "Cmd": _are_texts,
+    "User": _is_text,
+    "WorkingDir": _is_text,
+}
+
+
+def _check_forms(document: Mapping[str, Any], forms: Mapping[str, Callable[[Any], bool]]) -> None:
+    for name, form in forms.items():
+        value = document.get(name)
+        if value is not None and not form(value):
+            raise bad_manifest(f"its {name} has not the form that it has to have")
+
+
+def bad_manifest(problem: str) -> ConfigError:
+    """Return the error for what a registry holds in a manifest's or a configuration's place."""
     return ConfigError(
         "image.bad_manifest",
         f"What the registry holds is not a manifest or configuration that can be read: {problem}.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from clary.errors import ConfigError
 from clary.images import added, base_images, bases, labels, oci
 from clary.images.builders import choosing
-from clary.images.building import BUILDER_VERSION, CODE, VENV, Order, Progress, Python
+from clary.images.building import BUILDER_VERSION, CODE, DEFAULT_PATH, VENV, Order, Progress, Python
 from clary.images.platforms import Platform
 from clary.images.reference import Reference
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from clary.images.packages.sources import Source
     from clary.images.site import Site
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LATEST = 253_402_300_800
 """Seconds since the epoch of the year 10000, which dates of images cannot say."""
 _GPU = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
@@ -200,7 +199,7 @@ def _environment(image: Image, found: BaseImage, *, packages: bool, gpu: bool) -
     variables = {name: value for name, value in (_GPU if gpu else {}).items() if name not in found.config.environment}
     variables |= image.env
     if packages:
-        path = variables.get("PATH") or found.config.environment.get("PATH") or _PATH
+        path = variables.get("PATH") or found.config.environment.get("PATH") or DEFAULT_PATH
         variables |= {"PATH": f"{VENV}/bin:{path}", "VIRTUAL_ENV": VENV}
     return dict(sorted(variables.items()))
 

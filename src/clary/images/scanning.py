@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
 from clary.files import write_whole
-from clary.images.building import Python
+from clary.images import oci
+from clary.images.building import DEFAULT_PATH, Python
 from clary.images.chunks import ChunkFile
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+)\.(\d+)")
 _MUSL = re.compile(r"(?:.*/)?lib/ld-musl-[a-z0-9_]+\.so\.1")
 _MUSL_VERSION = (1, 2)
 """Of every Alpine since 3.13 (2021)."""
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
@@ -117,7 +118,7 @@ def python_of(
         read: opens a layer's bytes.
         kept: the folder where findings are kept, by the base's digest.
 
-    Raises ConfigError ``image.no_python``, ``image.base_too_large``.
+    Raises ConfigError ``image.no_python``, ``image.base_too_large``, ``image.layer_type``, ``image.bad_layer``.
     """
     file = kept / f"{manifest.digest.removeprefix('sha256:')}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -129,11 +130,15 @@ def python_of(
             next_step="Use an AWS Deep Learning Container by its short name (pytorch:2.8-gpu), or the builder docker.",
             field="image.base",
         )
+    oci.check_layers(manifest.layers)
     seen = Seen()
     for layer in manifest.layers:
         with read(layer) as chunks:
-            seen.read(chunks)
-    found = seen.python(config.environment.get("PATH", _PATH), config.platform)
+            try:
+                seen.read(chunks)
+            except (tarfile.TarError, zlib.error, EOFError, OSError) as error:  # gzip's own errors are OSError
+                raise _bad_layer(layer, error) from error
+    found = seen.python(config.environment.get("PATH", DEFAULT_PATH), config.platform)
     if found is None:
         raise ConfigError(
             "image.no_python",
@@ -145,6 +150,15 @@ def python_of(
     form = {"version": found.version, "executable": found.executable, "libc": [found.libc, *found.libc_version]}
     write_whole(file, json.dumps(form))
     return found
+
+
+def _bad_layer(layer: Descriptor, error: Exception) -> ConfigError:
+    return ConfigError(
+        "image.bad_layer",
+        f"The layer {layer.digest} of the base cannot be unpacked: {error}.",
+        next_step="Push the base anew, or name another; `clary image verify` tells which of its layers are damaged.",
+        field="image.base",
+    )
 
 
 def _from_file(form: dict[str, Any], platform: Platform) -> Python:

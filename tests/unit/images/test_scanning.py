@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clary.errors import ConfigError
 from clary.images import scanning
-from clary.images.oci import Config, Descriptor, Manifest
+from clary.images.oci import DOCKER_LAYER, Config, Descriptor, Manifest
 from clary.images.platforms import AMD64
 from clary.images.scanning import Seen, python_of
 
@@ -115,7 +117,7 @@ def test_the_c_library_of_this_machine_is_read() -> None:
 
 def base_of(*layers: dict[str, bytes | str], size: int | None = None) -> tuple[Manifest, dict[str, bytes]]:
     blobs = {f"sha256:{number:064d}": layer(entries) for number, entries in enumerate(layers)}
-    described = tuple(Descriptor("", digest, size or len(data)) for digest, data in blobs.items())
+    described = tuple(Descriptor(DOCKER_LAYER, digest, size or len(data)) for digest, data in blobs.items())
     return Manifest("", "sha256:" + "b" * 64, Descriptor("", "sha256:" + "c" * 64, 1), described), blobs
 
 
@@ -144,3 +146,30 @@ def test_a_base_without_python_or_too_large_is_refused(tmp_path: Path, size: int
     with pytest.raises(ConfigError) as caught:
         python_of(manifest, config, lambda one: nullcontext(iter([blobs[one.digest]])), tmp_path)
     assert caught.value.code == code
+
+
+def _whole(data: bytes) -> bytes:
+    return data
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "code"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar+zstd", _whole, "image.layer_type"),
+        (DOCKER_LAYER, lambda data: data[: len(data) // 2], "image.bad_layer"),
+        (DOCKER_LAYER, lambda _data: b"\x28\xb5\x2f\xfd zstd by another name", "image.bad_layer"),
+        (DOCKER_LAYER, lambda _data: gzip.compress(b"no tar" * 200), "image.bad_layer"),
+        (DOCKER_LAYER, lambda data: data[:30] + bytes(40) + data[70:], "image.bad_layer"),
+    ],
+)
+def test_a_layer_that_cannot_be_read_is_refused(
+    tmp_path: Path, kind: str, change: Callable[[bytes], bytes], code: str
+) -> None:
+    manifest, blobs = base_of({f"a{number}": bytes([number]) * 500 for number in range(100)})
+    (only,) = (replace(one, media_type=kind) for one in manifest.layers)
+    config = Config({"architecture": "amd64", "os": "linux"})
+    damaged = change(blobs[only.digest])
+    with pytest.raises(ConfigError) as caught:
+        python_of(replace(manifest, layers=(only,)), config, lambda _layer: nullcontext(iter([damaged])), tmp_path)
+    assert caught.value.code == code
+    assert not list(tmp_path.iterdir())
