@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clary.errors import NotFoundError
 from clary.images.builders import choosing
 from clary.images.builders.layers import wheels_of
 from clary.images.building import Built, Progress
@@ -154,13 +153,3 @@ def _planned(use: Use, key: str, name: str, size: int, registry: Registry, repos
         return PlannedLayer(name, size, "to make")
     there = registry.has_blob(repository, made.layer.digest) is not None
     return PlannedLayer(name, made.layer.size, "registry" if there else "here")
-
-
-def not_found(reference: object) -> NotFoundError:
-    """Return the error for an image that its registry does not have."""
-    return NotFoundError(
-        "image.not_found",
-        f"There is no image {reference}.",
-        next_step="Check the name; `clary image plan` prints that of the image that a flow would run in.",
-        field="image",
-    )
