@@ -143,12 +143,17 @@ def test_executions_is_another_name_of_runs(clary: CommandLine) -> None:
     assert "executions" not in clary("--help").out
 
 
+def _leaves(command: click.Command) -> list[click.Command]:
+    if not isinstance(command, click.Group):
+        return [command]
+    return [leaf for below in command.commands.values() for leaf in _leaves(below)]
+
+
 @pytest.mark.parametrize("group", list(GROUPS))
 def test_every_command_takes_the_common_options(group: str) -> None:
     module, _, attribute = GROUPS[group].target.partition(":")
     command = getattr(import_module(module), attribute)
-    leaves = command.commands.values() if isinstance(command, click.Group) else [command]
-    for leaf in leaves:
+    for leaf in _leaves(command):
         names = {name for parameter in leaf.params for name in parameter.opts}
         assert {"-o", "--output", "--debug"} <= names, leaf.name
         assert leaf.help, leaf.name

@@ -20,7 +20,7 @@ from clary.journal.log import ObjectLog
 from clary.journal.state import RunState, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from clary.engine.execution import Execution
     from clary.flows.checkpoint import Checkpoint
@@ -67,7 +67,7 @@ class Inside:
         self.write({"kind": records.VALUE, "path": path, "value": value})
         return value
 
-    def make(self, callee: Any, path: str, _arguments: tuple[Any, ...], _keywords: Mapping[str, Any]) -> NoReturn:
+    def make(self, callee: Any, path: str, *_: Any) -> NoReturn:
         """Refuse a checkpoint in the body of an isolated one."""
         raise UsageError(
             "call.in_isolated",
