@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clary.files import size_text
@@ -17,6 +17,7 @@ from clary.images import labels
 from clary.images.builders.layers import Layers
 from clary.images.building import BUILDER_VERSION, ROOT, VENV
 from clary.images.layers.cache import LocalCache
+from clary.images.together import together
 from clary.runtime.dependencies import LISTING
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def store_packages(packages: Packages, store: ObjectStore, root: str, site: Site
         amount = sum(layer.size for layer in missing)
         if missing:
             progress.stage(f"storing packages, {size_text(amount)}")
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="clary-packages") as pool:
-            for done in [pool.submit(store.put_file, _key(layer), layer.path) for layer in missing]:
-                done.result()
+        together([partial(store.put_file, _key(layer), layer.path) for layer in missing], _AT_ONCE)
     assert order.python is not None  # or there are no packages
     listing = {
         "digest": packages.digest,

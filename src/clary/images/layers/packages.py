@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from clary.images.building import BUILDER_VERSION, Layer, Wheel
 from clary.images.layers.gzipping import COMPRESSOR
 from clary.images.layers.making import SPLICED, Made, rest_layer, wheel_layer
+from clary.images.together import together
 from clary.images.wheels.placing import check_together
 from clary.images.wheels.problems import Problem, blamed
 
@@ -63,15 +64,11 @@ def package_layers(split: Split, venv: Venv, use: Use, fetch: Fetch) -> list[Lay
 
 def _side_by_side(own: Sequence[Wheel], rest: Sequence[Wheel], venv: Venv, use: Use) -> list[Made]:
     """Make the layers, the largest first, so that it is not the last alone; return them in their order."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        by_size = sorted(own, key=lambda wheel: -wheel.size)
-        waited = {wheel: pool.submit(_own, wheel, venv, use) for wheel in by_size}
-        last = pool.submit(_rest, rest, venv, use)
-        try:
-            return [*(waited[wheel].result() for wheel in own), last.result()]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    by_size = sorted(own, key=lambda wheel: -wheel.size)
+    work = [*(partial(_own, wheel, venv, use) for wheel in by_size), partial(_rest, rest, venv, use)]
+    *large, last = together(work, _AT_ONCE)
+    made = dict(zip(by_size, large, strict=True))
+    return [*(made[wheel] for wheel in own), last]
 
 
 def _own(wheel: Wheel, venv: Venv, use: Use) -> Made:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from clary.files import size_text
 from clary.images.packages import indexes, store
 from clary.images.packages.connections import Connections
 from clary.images.packages.documents import FIELD
-from clary.images.packages.downloading import Download, Ended, Job, WrongFile
+from clary.images.packages.downloading import Download, Job, WrongFile
+from clary.images.together import together
 
 if TYPE_CHECKING:
     from clary.images.building import Progress, Wheel
@@ -65,21 +67,12 @@ class Fetcher:
 
     def all(self, jobs: list[Job], parallel: int) -> list[Path]:
         """Fetch files, several at once, the largest first; return their places. The first failure ends the others."""
-        from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-
         order = sorted(jobs, key=lambda job: -job.size)
-        with ThreadPoolExecutor(min(parallel, len(jobs)), thread_name_prefix="clary-fetch") as pool:
-            try:
-                running = {pool.submit(self.one, job): job for job in order}
-                wait(running, return_when=FIRST_EXCEPTION)
-            finally:
-                self._ended.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                self._connections.close()
-        failed = [error for one in running if not one.cancelled() and (error := one.exception()) is not None]
-        if failed:
-            raise next((error for error in failed if not isinstance(error, Ended)), failed[0])
-        places = {job: one.result() for one, job in running.items()}
+        try:
+            found = together([partial(self.one, job) for job in order], parallel, self._ended.set)
+        finally:
+            self._connections.close()
+        places = dict(zip(order, found, strict=True))
         return [places[job] for job in jobs]
 
     def one(self, job: Job) -> Path:

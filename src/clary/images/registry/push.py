@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from clary.images.oci import digest_of, read_manifest
 from clary.images.registry.blobs import Blob, RemoteBlob
 from clary.images.registry.uploads import Outcome
+from clary.images.together import together
 
 if TYPE_CHECKING:
     from clary.images.building import Progress
@@ -96,13 +97,6 @@ def _push_all(
     def push(blob: Blob) -> Outcome:
         return registry.push_blob(repository, blob, mount_from=sources[blob.digest], progress=progress, stop=stop)
 
-    with ThreadPoolExecutor(at_once, thread_name_prefix="clary-push") as pool:
-        ordered = sorted(blobs, key=lambda blob: blob.size, reverse=True)
-        running = {pool.submit(push, blob): blob.digest for blob in ordered}
-        try:
-            return {running[done]: done.result() for done in as_completed(running)}
-        except BaseException:
-            stop.set()
-            for future in running:
-                future.cancel()
-            raise
+    ordered = sorted(blobs, key=lambda blob: blob.size, reverse=True)
+    outcomes = together([partial(push, blob) for blob in ordered], at_once, stop.set)
+    return {blob.digest: outcome for blob, outcome in zip(ordered, outcomes, strict=True)}
