@@ -13,11 +13,11 @@ import pytest
 from clary.images.together import together
 
 _SILENT = """
-import sys, threading
+import os, sys, threading
 from clary.images.together import together
 
 def silent():
-    print("waiting", flush=True)
+    os.write(1, b"waiting\\n")
     threading.Event().wait()
 
 try:
