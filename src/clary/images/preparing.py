@@ -101,7 +101,7 @@ class _Preparation:
         if source is not None and python is not None:
             lock = self._lock(source, python, progress, upgrade=upgrade)
         order = self._order(found, python, lock)
-        notes = (*(lock.notes if lock else ()), *_withheld(order))
+        notes = (*(lock.notes if lock else ()), *_withheld(order), *_open_secrets(self._image))
         reference = found.reference if self._builder == "none" else order.target
         return Prepared(self._image, self._builder, reference, order, found, self._base.gpu, notes)
 
@@ -152,6 +152,20 @@ class _Preparation:
             system_packages=bool(self._base.provides),
         )
         return _tagged(order, divided=[self._site.builder.get(name) for name in ("layer_threshold", "layer_budget")])
+
+
+def _open_secrets(image: Image) -> tuple[str, ...]:
+    """Return what to say of variables that look like secrets: whoever pulls the image can read them."""
+    from clary.sagemaker.findings import HIDDEN, shown
+
+    names = [name for name, text in image.env.items() if shown(text, name=name) == HIDDEN]
+    if not names:
+        return ()
+    note = (
+        f"{', '.join(names)} of env looks like a secret, and whoever pulls the image can read it: let a variable of the "
+        "job refer to a secret, {{secrets.NAME.KEY}}."
+    )
+    return (note,)
 
 
 def _withheld(order: Order) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ SHOWN = 80
 HIDDEN = "(not shown)"
 
 _SECRET_NAME = re.compile(
-    r"secret|passw(or)?d|token|credential|api_?-?key|private_?-?key|access_?-?key|signature", re.IGNORECASE
+    r"secret|passw(or)?d|token(?!i[sz])|credential|api_?-?key|private_?-?key|access_?-?key|signature", re.IGNORECASE
 )
 _SECRET_TEXT = re.compile(
-    r"""(secret|passw(or)?d|token|credential|api_?-?key|access_?-?key|signature)[\w-]*["']?\s*[=:\s]\s*\S
+    r"""(secret|passw(or)?d|token(?!i[sz])|credential|api_?-?key|access_?-?key|signature)[\w-]*["']?\s*[=:\s]\s*\S
       | -----BEGIN | \b(AKIA|ASIA)[A-Z0-9]{12,} | \bgh[pousr]_\w{16,} | ://[^/\s:@]+:[^/\s@]+@""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -268,6 +268,11 @@ def test_packages_travel_beside_the_code_where_nothing_is_built(shop: Shop, tmp_
     assert all((tmp_path / "store/dependencies" / name).is_file() for name in listed[1:])
 
 
+def test_what_looks_like_a_secret_in_an_image_is_told(shop: Shop) -> None:
+    notes = shop.prepare(env={"API_TOKEN": "abcdefgh", "TOKENIZER": "bert"}).notes
+    assert ["API_TOKEN" in note and "TOKENIZER" not in note for note in notes] == [True]
+
+
 @pytest.mark.parametrize(
     ("said", "code"),
     [

@@ -255,6 +255,10 @@ class TestSecrets:
     def test_telling_texts_are_not_shown(self, text: str) -> None:
         assert shown(text) == HIDDEN
 
+    @pytest.mark.parametrize("name", ["TOKENIZER", "tokenizer_name", "TOKENIZERS_PARALLELISM", "TOKENISE"])
+    def test_what_only_sounds_like_a_secret_is_shown(self, name: str) -> None:
+        assert shown("bert-base", name=name) == "bert-base"
+
     def test_values_are_cut_and_on_one_line(self) -> None:
         assert shown("x" * 100) == "x" * 80 + "… (100 characters)"
         assert shown("a\nb\x00") == r"a\nb\x00"
