@@ -7,12 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
 _GRACE = 2.0
 """Seconds that work which is under way is given to end."""
+_LOOK = 0.2
+"""Seconds after which Python looks for Ctrl-C: one that comes just before it begins to wait does not wake it."""
 
 
 def together(work: Sequence[Callable[[], T]], at_once: int, stop: Callable[[], object] | None = None) -> list[T]:
@@ -33,7 +35,10 @@ def together(work: Sequence[Callable[[], T]], at_once: int, stop: Callable[[], o
         for thread in threads:
             thread.start()
         while len(results) < len(work):
-            number, result = ended.get()
+            try:
+                number, result = ended.get(timeout=_LOOK)
+            except Empty:
+                continue
             results[number] = result()
     except BaseException:
         waiting.clear()

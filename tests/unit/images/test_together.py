@@ -81,5 +81,8 @@ def test_ctrl_c_waits_for_no_server_that_is_silent() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() + process.stdout.readline() == b"waiting\nwaiting\n"
     process.send_signal(signal.SIGINT)
-    said, complained = process.communicate(timeout=30)
+    try:
+        said, complained = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert (process.returncode, said, complained) == (130, b"told\n", b"")
