@@ -21,6 +21,7 @@ from clary.images.packages import pylocks
 from clary.images.preparing import Prepared, prepare
 from clary.images.reference import Reference
 from clary.images.registry.blobs import Bytes
+from clary.images.registry.copy import copy_image
 from clary.images.registry.push import push_image
 from clary.images.registry.registries import Registries
 from clary.images.site import Site
@@ -145,6 +146,32 @@ def test_what_is_there_is_not_built_again(shop: Shop) -> None:
     assert again.uploaded == 0
     forced = service.ensure(shop.prepare(), shop.site(), Quiet(), force=True)
     assert (forced.reference, forced.uploaded) == (first.reference, 0)
+
+
+@pytest.mark.parametrize("said", [{"code": True}, {"copy": {"run.py": "/opt/run.py"}}])
+def test_a_file_that_changes_after_its_image_was_named_is_never_in_it(shop: Shop, said: dict[str, Any]) -> None:
+    file = shop.project / "run.py"
+    file.write_text("print(1)\n")
+    prepared = shop.prepare(requirements=[], **said)
+    file.write_text("print(2)\n")
+    with pytest.raises(ConfigError) as caught:
+        service.ensure(prepared, shop.site(), Quiet())
+    assert caught.value.code == "image.copy_changed"
+    target = prepared.order.target
+    assert shop.registries.open(target).digest(target.repository, target.pointer) is None
+    file.write_text("print(1)\n")
+    assert service.ensure(prepared, shop.site(), Quiet()).uploaded > 0
+
+
+def test_bases_of_two_names_have_two_tags(shop: Shop) -> None:
+    first = shop.prepare(requirements=[])
+    registry = shop.registries.open(first.order.target)
+    assert first.base is not None
+    copy_image(registry, first.base.reference, registry, "other/python", tags=["3"])
+    second = shop.prepare(requirements=[], base=f"{shop.server.host}/other/python:3")
+    assert second.base is not None
+    assert first.base.manifest.digest == second.base.manifest.digest
+    assert first.order.target != second.order.target, "their labels differ"
 
 
 def test_two_homes_and_two_repositories_give_one_digest(shop: Shop, tmp_path: Path) -> None:

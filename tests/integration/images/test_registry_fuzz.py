@@ -44,7 +44,7 @@ _manners = st.fixed_dictionaries(
         "mount": st.sampled_from([None, 202, 401, 403, 404]),
     }
 )
-_EXAMPLES = int(os.environ.get("CLARY_FUZZ_EXAMPLES", "12"))
+_EXAMPLES = int(os.environ.get("CLARY_TEST_EXAMPLES", "12"))
 """More of them are for a long run by hand."""
 _thorough = settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
