@@ -88,7 +88,9 @@ def plan(prepared: Prepared, site: Site) -> Plan:
     order, base = prepared.order, prepared.base
     wheels = wheels_of(order, site.images) if prepared.builder in ("layers", "none") else []
     packages = tuple(f"{wheel.name} {wheel.version}" for wheel in wheels)
-    exists, layers, size = True, [], base.manifest.size if base else 0
+    exists, size = True, base.manifest.size if base else 0
+    layers: list[PlannedLayer] = []
+    wanted: list[Wheel] = []
     if prepared.builder != "none":
         registry = site.registries.open(order.target)
         found = registry.manifest(order.target.repository, order.target.pointer)
@@ -96,10 +98,10 @@ def plan(prepared: Prepared, site: Site) -> Plan:
         if found is not None:
             size = found.manifest.size
         elif prepared.builder == "layers":
-            layers = [*_base_layers(prepared, registry), *_package_layers(prepared, wheels, site, registry)]
+            made, wanted = _package_layers(prepared, wheels, site, registry)
+            layers = [*_base_layers(prepared, registry), *made]
             size = sum(layer.size for layer in layers)
     here = store.wheel_store(site.images)
-    missing = [] if exists and prepared.builder != "none" else [one for one in wheels if not store.kept(here, one)]
     return Plan(
         reference=str(prepared.reference),
         builder=prepared.builder,
@@ -108,7 +110,7 @@ def plan(prepared: Prepared, site: Site) -> Plan:
         python=order.python.version if order.python else None,
         packages=packages,
         layers=tuple(layers),
-        download=sum(wheel.size for wheel in missing if any(one.where == "to make" for one in layers)),
+        download=sum(wheel.size for wheel in wanted if not store.kept(here, wheel)),
         lend=sum(layer.size for layer in layers if layer.where == "to mount"),
         upload=sum(layer.size for layer in layers if layer.where not in ("registry", "to mount")),
         size=size,
@@ -127,12 +129,15 @@ def _base_layers(prepared: Prepared, registry: Registry) -> list[PlannedLayer]:
     return found
 
 
-def _package_layers(prepared: Prepared, wheels: list[Wheel], site: Site, registry: Registry) -> list[PlannedLayer]:
+def _package_layers(
+    prepared: Prepared, wheels: list[Wheel], site: Site, registry: Registry
+) -> tuple[list[PlannedLayer], list[Wheel]]:
+    """Return the layers of the packages, and the wheels that making them needs."""
     from clary.images.builders.layers import Layers
 
     order, base = prepared.order, prepared.base
     if not wheels or order.python is None or base is None:
-        return []
+        return [], []
     venv = Venv(order.python, order.system_packages)
     divided = Layers(site).divided(wheels, len(base.manifest.layers))
     repository = order.target.repository
@@ -144,7 +149,9 @@ def _package_layers(prepared: Prepared, wheels: list[Wheel], site: Site, registr
         count = len(divided.rest)
         name = f"{count} package{'' if count == 1 else 's'}" if count else "environment"
         size = sum(wheel.size for wheel in divided.rest)
-        return [*planned, _planned(use, rest_key(divided.rest, venv), name, size, registry, repository)]
+        rest = _planned(use, rest_key(divided.rest, venv), name, size, registry, repository)
+    wanted = [wheel for wheel, layer in zip(divided.own, planned, strict=True) if layer.where == "to make"]
+    return [*planned, rest], [*wanted, *(divided.rest if rest.where == "to make" else ())]
 
 
 def _planned(use: Use, key: str, name: str, size: int, registry: Registry, repository: str) -> PlannedLayer:

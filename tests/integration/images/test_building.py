@@ -204,6 +204,17 @@ def test_a_plan_tells_what_a_build_then_does(shop: Shop) -> None:
     assert {layer.where for layer in elsewhere.layers} == {"to mount", "here"}
 
 
+def test_a_plan_fetches_nothing_for_layers_that_are_made(shop: Shop) -> None:
+    large = max(len(data) for data in shop.index.files.values())
+    site = shop.site("fetching", layer_threshold=large)
+    shop.build(site)
+    shutil.rmtree(shop.home / "images/wheels")
+    shop.index.add_wheel("extra", "1.0")
+    plan = service.plan(shop.prepare(site, requirements=["large", "small", "extra"]), site)
+    assert {layer.name: layer.where for layer in plan.layers[1:]} == {"large 1.0": "registry", "3 packages": "to make"}
+    assert plan.download == sum(len(data) for data in shop.index.files.values()) - large
+
+
 def test_images_are_compared_by_what_is_in_them(shop: Shop) -> None:
     before = shop.show(shop.build())
     shop.index.add_wheel("small", "1.1", requires=["smaller"])
