@@ -162,8 +162,8 @@ def _open_secrets(image: Image) -> tuple[str, ...]:
     if not names:
         return ()
     note = (
-        f"{', '.join(names)} of env looks like a secret, and whoever pulls the image can read it: let a variable of the "
-        "job refer to a secret, {{secrets.NAME.KEY}}."
+        f"{', '.join(names)} of env looks like a secret, and whoever pulls the image can read it: let a variable of "
+        "the job refer to a secret, {{secrets.NAME.KEY}}."
     )
     return (note,)
 
