@@ -240,6 +240,9 @@ def test_the_commands_of_images(terminal: CommandLine, project: Path, index: Pac
     assert compared["packages"] == {"small": {"before": "1.1", "after": "1.0"}}
     assert compared["environment"] == {"LEVEL": {"before": None, "after": "low"}}
     assert item(terminal, "image", "verify", built["image"])["ok"]
+    copied = item(terminal, "image", "copy", built["image"], "--repository", "copied", "--tag", "mine")
+    assert copied["image"].endswith(built["image"].partition("@")[2])
+    assert item(terminal, "image", "show", copied["tag"])["packages"] == {"small": "1.1", "smaller": "2.0"}
     kept = item(terminal, "image", "cache", "info")
     assert kept["layers"] > 0
     assert item(terminal, "image", "cache", "prune", "--all")["freed"] == kept["size"]

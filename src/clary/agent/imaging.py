@@ -33,6 +33,20 @@ class Asked:
     progress: Told
 
 
+@dataclass(frozen=True)
+class Copied:
+    """An image that was copied into a stack's registry."""
+
+    image: str
+    """By its digest."""
+    tag: str
+    """By its tag."""
+    size: int
+    """Bytes that a pull moves."""
+    uploaded: int
+    """Bytes that were sent."""
+
+
 def prepare(
     target: str | None,
     stack_name: str | None,
@@ -99,6 +113,38 @@ def named(text: str, stack_name: str | None) -> tuple[Reference, Registries]:
 
         text = f"{'/'.join(site.repository_of(Image()))}{text}"
     return Reference.parse(text), site.registries
+
+
+def copy(text: str, stack_name: str | None, repository: str | None, tag: str | None, watcher: Watcher | None) -> Copied:
+    """Copy an image into the stack's registry, as it is, for linux/amd64, and return what became of it.
+
+    Args:
+        text: the image: a reference, or a short name of a base.
+        stack_name: the stack; None for the one that a run would use.
+        repository: in its registry; None: the stack's.
+        tag: there; None: the source's, else the beginning of the digest.
+        watcher: is told of the bytes.
+
+    Raises NotFoundError ``registry.not_found``, and what the registries raise.
+    """
+    from clary.image import Image
+    from clary.images.bases import base_of
+    from clary.images.reference import Reference
+    from clary.images.registry.copy import copy_image
+
+    entry, _ = stacks.current(stack_name, None)
+    if entry.stack.type == LOCAL:
+        raise no_registry(entry.stack.name)
+    site = site_of(place_of(entry.stack))
+    source = base_of(text, python=None, region=site.region, suffix=site.suffix).reference
+    target = Reference(*site.repository_of(Image(repository=repository)))
+    opened = site.registries.open(source)
+    digest = opened.digest(source.repository, source.pointer) or ""
+    name = tag or source.tag or digest.removeprefix("sha256:")[:32] or "latest"
+    progress = Told(watcher)
+    progress.stage(f"copying {source}")
+    pushed = copy_image(opened, source, site.registries.open(target), target.repository, tags=[name], progress=progress)
+    return Copied(str(target.at(pushed.digest)), str(target.tagged(name)), pushed.size, pushed.uploaded)
 
 
 def no_registry(name: str) -> UsageError:

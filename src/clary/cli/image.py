@@ -96,6 +96,26 @@ def show(image: str, stack_name: str | None) -> None:
     output.item(found.to_dict(), lambda: image_text.seen(found))
 
 
+@image.command("copy")
+@_image
+@_stack
+@click.option("--repository", metavar="NAME", help="In the stack's registry. Default: the stack's.")
+@click.option("--tag", metavar="TAG", help="There. Default: the one that IMAGE has.")
+def copy(image: str, stack_name: str | None, repository: str | None, tag: str | None) -> None:
+    """Copy an image as it is into the stack's registry: SageMaker's jobs pull from there alone.
+
+    IMAGE is a reference, or a short name of a base such as python:3.12 or pytorch:2.8-gpu.
+    """
+    from dataclasses import asdict
+
+    from clary.agent import imaging
+
+    watching = image_text.Watching(quiet=state.current().json)
+    found = imaging.copy(image, stack_name, repository, tag, watching)
+    watching.done()
+    output.item(asdict(found), lambda: image_text.copied(found))
+
+
 @image.command("diff")
 @click.argument("one", metavar="IMAGE")
 @click.argument("other", metavar="IMAGE")

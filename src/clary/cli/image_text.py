@@ -13,6 +13,7 @@ from clary.files import size_text
 from clary.images.pulling import pull_text
 
 if TYPE_CHECKING:
+    from clary.agent.imaging import Copied
     from clary.agent.views import ProgressView
     from clary.images.building import Built
     from clary.images.inspecting import Problem, Seen
@@ -94,6 +95,14 @@ def built(found: Built, seconds: float) -> None:
     moved = f", {size_text(found.uploaded)} pushed" if found.uploaded else ", nothing to push"
     say(f"{output.style('✓', 'green')} {found.reference}")
     say(f"  {pull_text(found.size)}{moved}; took {human.duration(seconds)}")
+
+
+def copied(found: Copied) -> None:
+    """Print an image that was copied."""
+    moved = f"{size_text(found.uploaded)} pushed" if found.uploaded else "nothing to push"
+    say(f"{output.style('✓', 'green')} {found.tag}")
+    say(f"  {found.image}")
+    say(f"  {pull_text(found.size)}, {moved}")
 
 
 def seen(found: Seen) -> None:

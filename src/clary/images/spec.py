@@ -10,6 +10,7 @@ from typing import Any
 
 from clary.errors import ClaryError, ValidationError, nearest
 from clary.image import BUILDERS, Image
+from clary.images import places
 from clary.images.building import ROOT
 from clary.images.platforms import Platform
 from clary.secrets import references
@@ -39,8 +40,6 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?(:[a-z_][a-z0-9_-]*\$?)?|\d{1,10}(:\d{1,10})?")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_MOUNTED = ("/opt/ml", ROOT, "/proc", "/sys", "/dev")
-"""Where nothing can be put: SageMaker or the kernel mounts something over it, or Clary keeps its own things there."""
 
 
 class _WrongError(Exception):
@@ -235,9 +234,11 @@ def _folder(value: Any) -> str:
 
 def _place(value: Any) -> str:
     place = _folder(value)
-    for taken in _MOUNTED:
-        if PurePosixPath(place).is_relative_to(taken):
-            raise _WrongError(f"Nothing can be put at {place}: {taken} is taken.", "Write one such as /opt/app.")
+    told = places.problem(place)
+    if PurePosixPath(place).is_relative_to(ROOT):
+        told = "Clary keeps what it adds there"
+    if told:
+        raise _WrongError(f"Nothing can be put at {place}: {told}.", "Write one such as /opt/app.")
     return place
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
+from clary.images import places
 from clary.images.added import changed
 from clary.images.layers.assembling import Part
 from clary.images.wheels.names import check_name, folders_of
@@ -21,18 +22,14 @@ if TYPE_CHECKING:
     from clary.images.layers.gzipping import GzipWriter
 
 _CHUNK = 1 << 20
-_LINKED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/run", "var/lock")
-"""Folders that are links in most images: a layer with such a folder would put an empty one in the link's place."""
-_MOUNTED = ("opt/ml", "proc", "sys", "dev")
-"""Folders that are mounted over when a container starts: what lies in the image is not seen."""
 _FIELD = "image.copy"
 
 
 def parts_of(files: Sequence[AddedFile]) -> list[Part]:
     """Return the parts of a layer of these files; raises as ``making.files_layer`` does."""
-    places = [_place(file.path) for file in files]
-    _check_apart(places)
-    return [_part(place, file) for place, file in zip(places, files, strict=True)]
+    inside = [_place(file.path) for file in files]
+    _check_apart(inside)
+    return [_part(place, file) for place, file in zip(inside, files, strict=True)]
 
 
 def _place(path: str) -> str:
@@ -41,7 +38,8 @@ def _place(path: str) -> str:
             raise Problem("it is not absolute")
         path.encode()
         check_name(path[1:])
-        _check_folder(path[1:])
+        if told := places.problem(path):
+            raise Problem(told)
     except (Problem, UnicodeEncodeError) as problem:
         reason = problem.text if isinstance(problem, Problem) else "it is not UTF-8"
         raise ConfigError(
@@ -51,17 +49,6 @@ def _place(path: str) -> str:
             field=_FIELD,
         ) from None
     return path[1:]
-
-
-def _check_folder(place: str) -> None:
-    for folder in _LINKED:
-        if place == folder or place.startswith(f"{folder}/"):
-            raise Problem(
-                f"/{folder} is a link in most images; name the folder that it leads to, such as /usr/{folder}"
-            )
-    for folder in _MOUNTED:
-        if place == folder or place.startswith(f"{folder}/"):
-            raise Problem(f"/{folder} is mounted over when the container starts")
 
 
 def _check_apart(places: Sequence[str]) -> None:
