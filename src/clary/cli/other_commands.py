@@ -13,7 +13,10 @@ _BOTH = "Look at both: clary runs show RUN; clary artifacts show RUN NAME shows 
 OTHER_COMMANDS: dict[str, tuple[str, str]] = {
     "analytics": ("Clary sends nothing about its use to anybody.", "There is nothing to switch off."),
     "auth": (_NO_SERVER, "Access is that to the stack's bucket and roles: clary iam prints the least of it."),
-    "build": ("A project's code needs no image: it is sent with each run.", "Start it: clary run FILE:FLOW."),
+    "build": (
+        "An image is made when a run needs it, and a project's code is sent with each run.",
+        "Start it: clary run FILE:FLOW; `clary image build FILE:FLOW` makes the image beforehand.",
+    ),
     "clean": (
         "Nothing is cleaned by the dozen: runs, stacks and secrets are kept until you delete them.",
         "Forget a stack with `clary stack delete NAME`, cached results with `clary cache clear`.",
