@@ -123,7 +123,8 @@ def _image(subject: Subject) -> Finding | None:
     image = Reference.read(named)
     if image is None or image.repository is None:
         return unchecked(
-            f"{named} is not in Amazon ECR, which is where jobs pull from.", fix="Copy it to the registry."
+            f"{named} is not in Amazon ECR, which is where jobs pull from.",
+            fix=f"Copy it there: `clary image copy {named}`.",
         )
     if image.region != subject.aws.region:
         return failed(
