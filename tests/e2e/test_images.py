@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import oci_images
 import package_index
 from clary.agent import service
 from clary.agent.images import site_of
 from clary.agent.place import place_of
-from clary.errors import ValidationError
+from clary.errors import ConfigError, ValidationError
 from clary.images import inspecting
 from clary.images import service as images
 from clary.images.building import Quiet
@@ -205,6 +206,43 @@ def test_a_gpu_base_on_a_machine_without_one_is_refused(lab: Lab, project: Path)
     with pytest.raises(ValidationError) as caught:
         service.start(target, {}, lab.stack)
     assert caught.value.code == "image.no_gpu"
+
+
+def refused(lab: Lab, project: Path, image: dict[str, Any]) -> str:
+    """Return the code of the error that a flow with this image is refused with, before anything is sent."""
+    (project / "refused.py").write_text(
+        f"from clary import Image, flow\n\n@flow(image=Image(**{image!r}))\ndef it(): ...\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        service.start(service.load_target(f"{project / 'refused.py'}:it"), {}, lab.stack)
+    return caught.value.code
+
+
+def with_user(lab: Lab, user: str) -> str:
+    """Push the stack's image once more, with another user, and return its address."""
+    address, _, tag = str(lab.stack.image).rpartition(":")
+    repository = address.partition("/")[2]
+    ecr = lab.sandbox.client("ecr")
+    registry = oci_images.Client(lab.sandbox.endpoint, oci_images.password(ecr))
+    (found,) = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": tag}])["images"]
+    manifest = json.loads(found["imageManifest"])
+    config = json.loads(registry.pull_blob(repository, manifest["config"]["digest"]))
+    config["config"]["User"] = user
+    data = json.dumps(config).encode()
+    manifest["config"] |= {"digest": registry.push_blob(repository, data), "size": len(data)}
+    digest = registry.push_manifest(repository, "of-a-user", json.dumps(manifest).encode())
+    registry.close()
+    return f"{address}@{digest}"
+
+
+def test_a_user_who_cannot_write_in_a_job_is_refused_for_flows(lab: Lab, project: Path) -> None:
+    assert refused(lab, project, {"user": "1000:1000"}) == "image.not_root"
+    base = with_user(lab, "1000:1000")
+    assert refused(lab, project, {"base": base, "requirements": ["small"], "builder": "none"}) == "image.not_root"
+    assert refused(lab, project, {"base": base}) == "image.not_root"
+    (project / "rooted.py").write_text(FLOWS.replace("Image()", f"Image(base={base!r}, user='root')"))
+    _, result = run(lab, project, "found", "rooted.py")
+    assert result["uid"] == 0
 
 
 def item(terminal: CommandLine, *words: str) -> Any:

@@ -71,8 +71,8 @@ class Images:
             own: what is said of this job's image alone, which is laid over what is said of the flow's: a reference,
                 or what an image is made of, as ``Image.to_dict`` gives it.
 
-        Raises ValidationError ``image.invalid``, ``image.no_gpu``; ConfigError ``image.python_too_old``; and what
-        preparing an image raises.
+        Raises ValidationError ``image.invalid``, ``image.no_gpu``; ConfigError ``image.python_too_old``,
+        ``image.not_root``; and what preparing an image raises.
         """
         said = self._said if own is None else laid_over("image", self._said, own)
         if isinstance(said, str):
@@ -139,6 +139,7 @@ class Images:
                 field="image.base",
             )
         target = tree.Target() if python is None else tree.Target(python.version, python.platform.machine, python.libc)
+        _check_user(prepared)
         packages = channel.packages_of(prepared) if prepared.builder == "none" else None
         channels = ((CHANNEL, f"{self._place.root}/{packages.key}"),) if packages else ()
         return JobImage(str(prepared.reference), target, channels, prepared.notes, prepared, packages)
@@ -155,6 +156,19 @@ class Images:
         if built.size:
             self._progress.stage(f"The image has {pull_text(built.size)}.")
         return built.size
+
+
+def _check_user(prepared: Prepared) -> None:
+    """Refuse a user who cannot write below ``/opt/ml``, where a job's code, its failure and its model lie: root can."""
+    user = prepared.image.user or prepared.order.base_user
+    if user.partition(":")[0] in ("", "root", "0"):
+        return
+    raise ConfigError(
+        "image.not_root",
+        f"The image runs as {user}, and a job can write below /opt/ml as root alone.",
+        next_step="Leave user out for flows; where it is the base's, say user='root' to the builder 'layers'.",
+        field="image.user",
+    )
 
 
 def site_of(place: Place) -> Site:
