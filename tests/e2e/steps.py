@@ -97,6 +97,14 @@ STEPS: list[Step] = [
     (("secrets-manager", "delete"), ["two"]),
     (("doctor",), ["--stack", "lab"]),
     (("iam", "policy"), ["execution", "--stack", "lab"]),
+    (("image", "plan"), ["--workdir", "/srv"]),
+    (("image", "build"), ["--workdir", "/srv", "--tag", "newcomer"]),
+    (("image", "show"), ["IMAGE"]),
+    (("image", "copy"), ["IMAGE", "--repository", "newcomer"]),
+    (("image", "diff"), ["IMAGE", "IMAGE"]),
+    (("image", "verify"), ["IMAGE"]),
+    (("image", "cache", "info"), []),
+    (("image", "cache", "prune"), []),
     (("bootstrap",), ["--region", "us-east-1"]),
     (("secrets", "set"), ["first", "--KEY=value"]),
     (("secrets", "create"), ["second", "--values", "KEY: value"]),
@@ -116,7 +124,7 @@ STEPS: list[Step] = [
     (("sandbox", "stop"), ["--data", "DATA"]),
     (("sandbox", "reset"), ["--yes", "--data", "DATA"]),
 ]
-"""What works, in an order in which it does. DATA is a folder for a sandbox of its own."""
+"""What works, in an order in which it does. DATA is a folder for a sandbox of its own, IMAGE the stack's image."""
 REFUSALS: dict[tuple[str, ...], list[str]] = {
     ("run",): ["nowhere.py:f"],
     ("runs", "list"): ["--stack", "nowhere"],
@@ -158,6 +166,14 @@ REFUSALS: dict[tuple[str, ...], list[str]] = {
     ("stack", "export-requirements"): ["nowhere"],
     ("doctor",): ["--stack", "nowhere"],
     ("iam", "policy"): ["nobody"],
+    ("image", "plan"): ["--builder", "nobody"],
+    ("image", "build"): ["--stack", "nowhere"],
+    ("image", "show"): ["no image"],
+    ("image", "copy"): ["no image"],
+    ("image", "diff"): ["no image", "IMAGE"],
+    ("image", "verify"): ["no image"],
+    ("image", "cache", "info"): ["unasked"],
+    ("image", "cache", "prune"): ["--max-size", "large"],
     ("bootstrap",): ["--region", "us-east-1", "--apply", "--destroy"],
     ("secrets", "set"): ["name", "--KEY"],
     ("secrets", "create"): ["no.name", "--KEY=value"],

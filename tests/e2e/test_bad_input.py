@@ -109,7 +109,7 @@ def test_places_that_are_not_there_are_refused_before_anything_is_uploaded(
         ("elsewhere", {"region": "eu-west-1"}, "stack.bucket_region"),
         ("no-keys", {"credentials": f"aws-credentials-file:{tmp_path / 'none'}"}, "aws.no_credentials_file"),
         ("bad-keys", {"credentials": f"aws-credentials-file:{garbage}"}, "aws.bad_file"),
-        ("no-image", {"image": None}, "submit.no_image"),
+        ("no-image", {"image": None, "container_registry": None}, "submit.no_image"),
     ):
         stack = with_stack(name, **changes)
         refused(terminal("run", "fine.py:steps", "--stack", stack, "-o", "json"), code)

@@ -137,12 +137,14 @@ def one_document(answer: Answer, words: tuple[str, ...]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(180)
-def test_every_command_answers_with_one_json_document_and_nothing_else(terminal: CommandLine, tmp_path: Path) -> None:
+def test_every_command_answers_with_one_json_document_and_nothing_else(
+    lab: Lab, terminal: CommandLine, tmp_path: Path
+) -> None:
     assert {words for words, _ in STEPS} == set(LEAVES)
-    data = tmp_path / "sandbox"
+    data, image = tmp_path / "sandbox", str(lab.stack.image)
     try:
         for words, arguments in STEPS:
-            given = [argument.replace("DATA", str(data)) for argument in arguments]
+            given = [argument.replace("DATA", str(data)).replace("IMAGE", image) for argument in arguments]
             answer = terminal(*words, *given, "--output", "json")
             assert answer.code in {0, 1, 3}, (words, answer)
             one_document(answer, words)

@@ -145,7 +145,7 @@ class Bed:
         return [line for _, _, line in service.logs(self.stack, run, follow=False)]
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

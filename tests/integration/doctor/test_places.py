@@ -14,7 +14,7 @@ import pytest
 from clary.doctor.findings import Status
 from clary.ids import new_id
 from integration.doctor.conftest import Bending, Headers, applies, look
-from oci_images import OCI_INDEX, Client, password
+from oci_images import DOCKER_MANIFEST, OCI_INDEX, Client, password
 from scripted_aws import ScriptedAws, refusal
 
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ def _push(sandbox: testing.Sandbox, tag: str, *platforms: str) -> str:
     for platform in platforms:
         os, _, architecture = platform.partition("/")
         digest = client.push("clary", f"{tag}-{architecture}", architecture=architecture)
-        entries.append({"digest": digest, "platform": {"os": os, "architecture": architecture}})
+        size = len(client.ask("GET", f"/v2/clary/manifests/{digest}").data)
+        platform_said = {"os": os, "architecture": architecture}
+        entries.append({"mediaType": DOCKER_MANIFEST, "digest": digest, "size": size, "platform": platform_said})
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     sandbox.client("ecr").put_image(repositoryName="clary", imageTag=tag, imageManifest=json.dumps(index))
     client.close()

@@ -261,7 +261,7 @@ def test_other_targets(idle: testing.Sandbox, wanted: Callable[..., dict[str, An
         ({"ActionAfterCompletion": "KEEP"}, "enum value set"),
         ({"StartDate": 2000000000, "EndDate": 1900000000}, "EndDate"),
         ({"Target": {"Input": "no json"}}, "Invalid RequestJson"),
-        ({"Target": {"Input": json.dumps({"a": "x" * 262144})}}, "262144"),
+        pytest.param({"Target": {"Input": json.dumps({"a": "x" * 262144})}}, "262144", id="too long an input"),
         ({"Target": {"RoleArn": "arn:aws:iam::123456789012:role/nobody"}}, "must allow AWS EventBridge Scheduler"),
         ({"Target": {"RoleArn": "role/nobody"}}, "regular expression pattern"),
         ({"Target": {"RetryPolicy": {"MaximumRetryAttempts": 186}}}, "less than or equal to 185"),
