@@ -101,6 +101,8 @@ def plan(prepared: Prepared, site: Site) -> Plan:
             made, wanted = _package_layers(prepared, wheels, site, registry)
             layers = [*_base_layers(prepared, registry), *made]
             size = sum(layer.size for layer in layers)
+        else:
+            size = 0
     here = store.wheel_store(site.images)
     return Plan(
         reference=str(prepared.reference),

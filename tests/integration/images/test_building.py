@@ -17,6 +17,7 @@ import tiny_base
 from clary.errors import ClaryError, ConfigError
 from clary.images import channel, inspecting, oci, service
 from clary.images.building import Built, Quiet
+from clary.images.layers.cache import LocalCache
 from clary.images.packages import pylocks
 from clary.images.preparing import Prepared, prepare
 from clary.images.reference import Reference
@@ -347,3 +348,30 @@ def test_without_a_registry_the_way_out_is_named(shop: Shop) -> None:
         shop.prepare(replace(shop.site(), host=None))
     assert caught.value.code == "image.no_registry"
     assert "none" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("damaged", "code"), [("wheels/*/*.whl", "image.bad_wheel"), ("blobs/*", "image.layer_changed")]
+)
+def test_what_was_damaged_on_this_machine_is_mended_as_the_error_says(shop: Shop, damaged: str, code: str) -> None:
+    images = shop.site("healthy").images
+    shop.build(shop.site("healthy"))
+    for file in images.glob("keys/*" if damaged.startswith("wheels") else "wheels/*/*.whl"):
+        file.unlink()  # the wheels are read where the layers are not known, and the other way round
+    for file in images.glob(damaged):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        shop.build(shop.site(code))
+    assert caught.value.code == code
+    assert "`clary image cache prune --verify`" in str(caught.value.next_step)
+    assert LocalCache(images).verify()
+    assert shop.build(shop.site(code)).uploaded > 0
+
+
+@pytest.mark.parametrize("builder", ["docker", "kaniko"])
+def test_a_plan_tells_no_size_that_nobody_knows(shop: Shop, builder: str) -> None:
+    site = shop.site("unknown")
+    plan = service.plan(shop.prepare(site, builder=builder), site)
+    assert (plan.exists, plan.layers, plan.size) == (False, (), 0)

@@ -208,7 +208,9 @@ def test_a_file_of_this_machine_is_copied_and_verified(index: PackageIndex, kept
     assert _fetch(index, kept, by_url) == [index.files[wheel.filename]]
     place.write_bytes(b"another")
     assert _refused(index, tmp_path / "other", by_url).code == "image.hash_mismatch"
-    assert _refused(index, tmp_path / "other", replace(by_url, url=f"{by_url.url}x")).code == "image.file_not_found"
+    gone = _refused(index, tmp_path / "other", replace(by_url, url=f"{by_url.url}x"))
+    assert gone.code == "image.file_not_found"
+    assert str(gone.next_step).startswith("Build again")
 
 
 def test_a_wheel_that_another_machine_built_is_told(index: PackageIndex, kept: Path) -> None:

@@ -177,10 +177,13 @@ class Download:
             raise uv_failures.unreachable(self._job.host, f"it answered {response.status} for {self._job.filename}")
 
     def _gone(self) -> ClaryError:
+        pruned = self._job.url.startswith("file:")
         return NotFoundError(
             "image.file_not_found",
             f"{self._job.filename} is not at {self._job.host} any more.",
-            next_step="Resolve anew with --upgrade, or lock anew with `uv lock`.",
+            next_step="Build again, which makes it anew: it was pruned meanwhile."
+            if pruned
+            else "Resolve anew with --upgrade, or lock anew with `uv lock`.",
             field=FIELD,
         )
 

@@ -225,6 +225,6 @@ def changed(blob: Blob, problem: str) -> ClaryError:
     return ConfigError(
         "image.layer_changed",
         f"The layer {blob.name!r} cannot be pushed: {problem}.",
-        next_step="Build the image again; `clary image cache prune --verify` removes layers that are damaged.",
+        next_step="Remove damaged layers by `clary image cache prune --verify`, and build the image again.",
         details={"digest": blob.digest},
     )

@@ -31,8 +31,8 @@ def _bad_wheel(filename: str, problem: Problem) -> ConfigError:
     return ConfigError(
         "image.bad_wheel",
         f"The wheel {filename}{where} cannot be used: {problem.text}.",
-        next_step="Pin another version or build of the package, or tell its makers. A file that arrived damaged is "
-        "fetched anew after `clary image cache prune`.",
+        next_step="Pin another version or build of the package, or tell its makers. One that was damaged on this "
+        "machine is fetched anew after `clary image cache prune --verify`.",
         field="image.requirements",
         details={"wheel": filename, **({"entry": problem.entry} if problem.entry is not None else {})},
     )
