@@ -281,6 +281,9 @@ def test_the_commands_of_images(terminal: CommandLine, project: Path, index: Pac
     copied = item(terminal, "image", "copy", built["image"], "--repository", "copied", "--tag", "mine")
     assert copied["image"].endswith(built["image"].partition("@")[2])
     assert item(terminal, "image", "show", copied["tag"])["packages"] == {"small": "1.1", "smaller": "2.0"}
+    item(terminal, "image", "copy", built["image"], "--tag", "of-the-stack")
+    again = item(terminal, "image", "copy", ":of-the-stack", "--tag", "again")
+    assert again["image"].endswith(built["image"].partition("@")[2])
     kept = item(terminal, "image", "cache", "info")
     assert kept["layers"] > 0
     assert item(terminal, "image", "cache", "prune", "--all")["freed"] == kept["size"]

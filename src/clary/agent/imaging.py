@@ -108,18 +108,21 @@ def named(text: str, stack_name: str | None) -> tuple[Reference, Registries]:
             raise no_registry(entry.stack.name)
         return Reference.parse(text), Registries()
     site = site_of(place_of(entry.stack))
-    if text.startswith(":"):
-        from clary.image import Image
+    return Reference.parse(_in_full(text, site)), site.registries
 
-        text = f"{'/'.join(site.repository_of(Image()))}{text}"
-    return Reference.parse(text), site.registries
+
+def _in_full(text: str, site: Site) -> str:
+    """Return a name of an image, with the stack's repository where it is a tag alone."""
+    from clary.image import Image
+
+    return f"{'/'.join(site.repository_of(Image()))}{text}" if text.startswith(":") else text
 
 
 def copy(text: str, stack_name: str | None, repository: str | None, tag: str | None, watcher: Watcher | None) -> Copied:
     """Copy an image into the stack's registry, as it is, for linux/amd64, and return what became of it.
 
     Args:
-        text: the image: a reference, or a short name of a base.
+        text: the image: a reference, a short name of a base, or ``:TAG`` in the stack's repository.
         stack_name: the stack; None for the one that a run would use.
         repository: in its registry; None: the stack's.
         tag: there; None: the source's, else the beginning of the digest.
@@ -136,7 +139,7 @@ def copy(text: str, stack_name: str | None, repository: str | None, tag: str | N
     if entry.stack.type == LOCAL:
         raise no_registry(entry.stack.name)
     site = site_of(place_of(entry.stack))
-    source = base_of(text, python=None, region=site.region, suffix=site.suffix).reference
+    source = base_of(_in_full(text, site), python=None, region=site.region, suffix=site.suffix).reference
     target = Reference(*site.repository_of(Image(repository=repository)))
     opened = site.registries.open(source)
     digest = opened.digest(source.repository, source.pointer) or ""
