@@ -47,7 +47,7 @@ class Image:
     entrypoint: Sequence[str] | None = None
     """What containers start that are told nothing else. Jobs of flows are told."""
     user: str | None = None
-    """Who runs it, ``name`` or ``uid[:gid]``. None: the base's."""
+    """Who runs it, ``name`` or ``uid[:gid]``. None: the base's. Jobs of flows need root."""
     workdir: str | None = None
     """Where it runs. None: the base's; where the code is baked in, that place."""
     platform: str = "linux/amd64"

@@ -191,6 +191,7 @@ class Sandbox:
         self.region: str = state["region"]
         self.bucket: str = state["bucket"]
         self.role: str = state["role"]
+        self.scheduler_role: str = state["scheduler_role"]
         self.faults = Faults(data)
         self.clock = Clock(data)
         self.quotas = Quotas(data)

@@ -151,8 +151,9 @@ class Images:
         built = service.ensure(prepared, self._site, self._progress)
         if one.packages is not None:
             channel.store_packages(one.packages, self._place.store, self._place.root, self._site, self._progress)
-        if built.uploaded:
-            self._progress.stage(f"Built the image {one.reference}: {size_text(built.uploaded)} pushed.")
+        if built.uploaded != 0:
+            moved = "." if built.uploaded is None else f": {size_text(built.uploaded)} pushed."
+            self._progress.stage(f"Built the image {one.reference}{moved}")
         if built.size:
             self._progress.stage(f"The image has {pull_text(built.size)}.")
         return built.size

@@ -66,6 +66,7 @@ def _place() -> Place | None:
         execution_role=stack.execution_role,
         account=registry.account,
         region=stack.region,
+        scheduler_role=stack.scheduler_role,
         credentials=stack.credentials,
         image=stack.image,
     )

@@ -21,7 +21,7 @@ def call_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in reversed(
         (
             click.option(
-                "--image", metavar="IMAGE", help="The image of its jobs, or @FILE.yaml with what one is made of."
+                "--image", metavar="IMAGE", help="The image of its jobs; or JSON or @FILE.yaml: what one is made of."
             ),
             click.option(
                 "--retries",

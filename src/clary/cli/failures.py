@@ -83,7 +83,7 @@ def _of_the_disk(error: OSError) -> ClaryError | None:
             f"The disk is full; this could not be written:{where or ' a file'}.",
             next_step="Make room, or set CLARY_HOME (and TMPDIR) to folders on another disk.",
         )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
         return ConfigError(
             "files.not_allowed",
             f"The system does not allow the use of{where or ' a file'}: {error.strerror}.",

@@ -65,7 +65,7 @@ def follow(stack: Stack, begin: Callable[[Observer], RunView], *, detach: bool) 
         _say_detached(stack, run)
         return 0
     view.finish()
-    run = run_text.explained(run, stack)
+    run = run_text.explained(run)
     output.item(run.to_dict(), lambda: run_text.summary(run))
     return state.INTERRUPTED if killed else state.exit_code(run.status)
 

@@ -9,6 +9,7 @@ import click
 
 from clary.errors import UsageError
 from clary.image import BUILDERS
+from clary.settings.options import from_text
 
 _MANY = {
     "requirements": ("--requirements", "-r", "PACKAGE|FILE", "A package, or one file of them. May be repeated."),
@@ -83,7 +84,9 @@ def image_file(file: str) -> Mapping[str, Any]:
 
     try:
         said = plain_yaml.load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        said, problem = None, str(error.strerror)
+    except ValueError as error:
         said, problem = None, str(error)
     else:
         problem = "it is no table of an image's fields"
@@ -99,8 +102,8 @@ def image_file(file: str) -> Mapping[str, Any]:
 
 
 def image_value(text: str) -> Any:
-    """Return what ``--image`` says: a reference, or with ``@FILE`` what an image is made of."""
-    return image_file(text[1:]) if text.startswith("@") else text
+    """Return what ``--image`` says: a reference, or what an image is made of, as JSON or with ``@FILE``."""
+    return image_file(text[1:]) if text.startswith("@") else from_text("image", text, "the option --image")
 
 
 def _value(name: str, listed: list[str]) -> Any:

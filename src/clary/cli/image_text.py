@@ -92,9 +92,10 @@ def _packages(packages: tuple[str, ...]) -> str | None:
 
 def built(found: Built, seconds: float) -> None:
     """Print an image that is in its registry."""
-    moved = f", {size_text(found.uploaded)} pushed" if found.uploaded else ", nothing to push"
+    sent = "built and pushed" if found.uploaded is None else f"{size_text(found.uploaded)} pushed"
+    moved = "nothing to push" if found.uploaded == 0 else sent
     say(f"{output.style('✓', 'green')} {found.reference}")
-    say(f"  {pull_text(found.size)}{moved}; took {human.duration(seconds)}")
+    say(f"  {pull_text(found.size)}, {moved}; took {human.duration(seconds)}")
 
 
 def copied(found: Copied) -> None:

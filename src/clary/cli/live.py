@@ -22,7 +22,8 @@ class LiveView:
         self.run: RunView | None = None
         """The run as it was submitted; None until then."""
         self._attempt = 0
-        self._phase: PhaseView | None = None
+        self._phase: tuple[int, PhaseView] | None = None
+        """The last phase told, and its attempt."""
         self._phases: set[tuple[int, str, float | None]] = set()
         self._said: Counter[tuple[int, str]] = Counter()
         self._again: Counter[tuple[int, str]] = Counter()
@@ -51,7 +52,8 @@ class LiveView:
         if key in self._phases:
             return
         self._phases.add(key)
-        before, self._phase = self._phase, phase
+        told, self._phase = self._phase, (attempt, phase)
+        before = told[1] if told is not None and told[0] == attempt else None  # an attempt ends with its last phase
         self._attempt = max(self._attempt, attempt)
         when = human.clock(phase.started) if phase.started is not None else "        "
         took = ""

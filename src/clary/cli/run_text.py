@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clary.agent.views import SETTLED, AttemptView, CallJobView, CallView, FailureView, ProgressView, RunView, WaitView
 from clary.cli import format as human
@@ -15,9 +15,6 @@ from clary.cli import output
 from clary.cli.output import say
 from clary.files import size_text
 from clary.images.pulling import pull_text
-
-if TYPE_CHECKING:
-    from clary.stacks.model import Stack
 
 COLUMNS: dict[str, Callable[[RunView], str]] = {
     "RUN": lambda run: run.id,
@@ -31,6 +28,8 @@ COLUMNS: dict[str, Callable[[RunView], str]] = {
 """The columns of a list of runs, with what they say of a run."""
 _WITH_VALUE = frozenset({"answered", "defaulted"})
 """Ends of a wait that have a value."""
+_SANDBOX_IMAGE = "/clary-sandbox/python"
+"""In the address of an image that holds what the sandbox was started with."""
 _BAR = 20
 """Columns of a bar."""
 OUTER_FRAMES, INNER_FRAMES = 4, 12
@@ -147,10 +146,11 @@ def _outer_and_inner(frames: Sequence[str]) -> list[str]:
     return [*frames[:OUTER_FRAMES], f"… {left_out:,} more", *frames[-INNER_FRAMES:]]
 
 
-def explained(run: RunView, stack: Stack) -> RunView:
+def explained(run: RunView) -> RunView:
     """Return the run with a next step that fits the sandbox, where a package was missing in the sandbox's own image."""
     missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", run.failure.summary) if run.failure else None
-    if missing is None or run.failure is None or not (stack.endpoint_url or "").startswith("http://127.0.0.1:"):
+    image = (run.attempts[-1].image or "") if run.attempts else ""
+    if missing is None or run.failure is None or _SANDBOX_IMAGE not in image:
         return run
     step = (
         f"On the sandbox: `clary sandbox stop`, then `clary sandbox start --detach --with {missing[1]}` (or the "

@@ -75,7 +75,7 @@ def show(run: str, stack_name: str | None, spec: bool) -> None:
     if spec:
         run_text.specification(service.specification(stack, identifier))
         return
-    found = run_text.explained(service.get_run(stack, identifier), stack)
+    found = run_text.explained(service.get_run(stack, identifier))
     output.item(run_item(found), lambda: run_text.page(found))
 
 
@@ -118,7 +118,7 @@ def wait(run: str, stack_name: str | None, timeout: float | None) -> int:
     from clary.agent import service
 
     stack, identifier = params.find_run(run, stack_name)
-    ended = run_text.explained(service.wait(stack, identifier, timeout), stack)
+    ended = run_text.explained(service.wait(stack, identifier, timeout))
     output.item(ended.to_dict(), lambda: run_text.summary(ended))
     return state.exit_code(ended.status)
 

@@ -239,6 +239,7 @@ def _place(found: dict[str, Any]) -> rules.Place:
         endpoint_url=found["endpoint"],
         bucket=found["bucket"],
         execution_role=found["role"],
+        scheduler_role=found["scheduler_role"],
         account=found["account"],
         region=found["region"],
         credentials=f"{Kind.FILE}:{_write_credentials(found['environment'])}",

@@ -151,8 +151,8 @@ class Built:
     """With its digest."""
     size: int
     """Bytes that a pull moves."""
-    uploaded: int = 0
-    """Bytes that this build moved."""
+    uploaded: int | None = 0
+    """Bytes that this build moved; None where the builder does not tell."""
 
 
 class Builder(Protocol):

@@ -255,6 +255,7 @@ class _Running:
             "region": bootstrap.REGION,
             "bucket": bootstrap.bucket_name(),
             "role": bootstrap.role_arn(),
+            "scheduler_role": bootstrap.role_arn("scheduler"),
             "executor": runner.executor,
             "not_honoured": list(runner.not_honoured),
             "iam": self._iam,

@@ -20,6 +20,12 @@ OPTIONS: Mapping[str, str] = {
 }
 """Every option beside the job settings, with its meaning."""
 DEFAULTS: Mapping[str, Any] = {"image": None, "cache": False, "retries": {"count": 0}, "on_change": "error"}
+_JSON = {
+    "settings": '{"instance_type": "ml.m5.large"}',
+    "retries": '3, or {"count": 3, "delay": 10}',
+    "image": '{"requirements": ["polars"]}',
+}
+"""By what variables and options hold as JSON: an example."""
 ON_CHANGE = ("error", "rerun", "accept")
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
@@ -92,8 +98,7 @@ def _json(name: str, text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        step = '{"instance_type": "ml.m5.large"}' if name == "settings" else "3"
-        raise _wrong(name, text, source, f"is no JSON ({error})", f"Write for example {step}.") from None
+        raise _wrong(name, text, source, f"is no JSON ({error})", f"Write for example {_JSON[name]}.") from None
 
 
 def _flag(value: Any, source: str) -> bool:
@@ -116,7 +121,7 @@ def _retries(value: Any, source: str) -> dict[str, Any]:
         )
     given = dict(value) if isinstance(value, Mapping) else value
     if not isinstance(given, (int, dict, Retries)) or isinstance(given, bool):
-        step = 'Write for example 3, or {"count": 3, "delay": 10}.'
+        step = f"Write for example {_JSON['retries']}."
         raise _wrong("retries", value, source, "must be a number, or a table of its fields", step)
     try:
         policy = retries_from(given)

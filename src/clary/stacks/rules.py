@@ -37,6 +37,7 @@ class Place:
     credentials: str | None = None
     image: str | None = None
     """The sandbox's own image: what flows run in that name none."""
+    scheduler_role: str | None = None
 
 
 _COMMON = {"instance_type", "image", "image_builder", "secrets_manager"}
@@ -231,6 +232,7 @@ def _on(place: Place, draft: Draft) -> dict[str, tuple[str, dict[str, Any]]]:
     runner = {
         "region": place.region,
         "execution_role": place.execution_role,
+        "scheduler_role": place.scheduler_role,
         "image": draft.image or place.image,
         "endpoint_url": place.endpoint_url,
         "credentials": place.credentials,

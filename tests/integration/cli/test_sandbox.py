@@ -89,6 +89,7 @@ def test_in_the_foreground_it_runs_until_ctrl_c(clary: CommandLine, own_data: Pa
     assert found["command"] == "sandbox start"
     stack = service.find("sandbox").stack
     assert stack.endpoint_url == found["item"]["endpoint"]
+    assert stack.scheduler_role == found["item"]["scheduler_role"]
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert out == ""

@@ -141,7 +141,7 @@ def test_an_image_is_built_and_others_find_it_right(shop: Shop, tmp_path: Path) 
 
 def test_what_is_there_is_not_built_again(shop: Shop) -> None:
     first = shop.build()
-    assert first.uploaded > 0
+    assert first.uploaded
     again = shop.build()
     assert again.reference == first.reference
     assert again.uploaded == 0
@@ -161,7 +161,7 @@ def test_a_file_that_changes_after_its_image_was_named_is_never_in_it(shop: Shop
     target = prepared.order.target
     assert shop.registries.open(target).digest(target.repository, target.pointer) is None
     file.write_text("print(1)\n")
-    assert service.ensure(prepared, shop.site(), Quiet()).uploaded > 0
+    assert service.ensure(prepared, shop.site(), Quiet()).uploaded
 
 
 def test_bases_of_two_names_have_two_tags(shop: Shop) -> None:
@@ -186,7 +186,7 @@ def test_a_change_of_code_moves_a_small_layer_alone(shop: Shop) -> None:
     (shop.project / "run.py").write_text("print(1)\n")
     shop.build(code=True)
     (shop.project / "run.py").write_text("print(2)\n")
-    assert 0 < shop.build(code=True).uploaded < 10_000
+    assert shop.build(code=True).uploaded in range(1, 10_000)
 
 
 def test_a_plan_tells_what_a_build_then_does(shop: Shop) -> None:
@@ -367,7 +367,7 @@ def test_what_was_damaged_on_this_machine_is_mended_as_the_error_says(shop: Shop
     assert caught.value.code == code
     assert "`clary image cache prune --verify`" in str(caught.value.next_step)
     assert LocalCache(images).verify()
-    assert shop.build(shop.site(code)).uploaded > 0
+    assert shop.build(shop.site(code)).uploaded
 
 
 @pytest.mark.parametrize("builder", ["docker", "kaniko"])

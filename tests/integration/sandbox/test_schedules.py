@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from clary import testing
+from clary.sagemaker.statements import SCHEDULE_GROUP
 from clary.sandbox import api
 from integration.sandbox.conftest import _idle_program, make_training_request
 
@@ -94,6 +95,12 @@ def refused(running: testing.Sandbox, request: dict[str, Any]) -> str:
         running.client("scheduler").create_schedule(**request)
     error = caught.value.response["Error"]
     return f"{error['Code']}: {error['Message']}"
+
+
+def test_a_sandbox_has_what_wakes_suspended_runs(idle: testing.Sandbox, wanted: Callable[..., dict[str, Any]]) -> None:
+    request = wanted("own", target={"RoleArn": idle.scheduler_role})
+    idle.client("scheduler").create_schedule(**{**request, "GroupName": SCHEDULE_GROUP})
+    until(lambda: jobs(idle, "own"))
 
 
 def test_a_one_time_schedule_fires_by_the_sandboxs_clock_and_is_deleted(

@@ -15,10 +15,12 @@ import pytest
 
 from clary._version import __version__
 from clary.cli.main import GROUPS
-from clary.errors import NotFoundError
+from clary.errors import ConfigError, NotFoundError
 from clary.stacks import service
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from command_line import CommandLine
 
 HEAVY = {"rich", "boto3", "botocore", "pydantic", "sqlalchemy", "yaml", "moto", "obstore", "httpx2", "uv"}
@@ -185,3 +187,15 @@ def test_a_disk_that_takes_no_more_is_no_fault_of_clary(
     assert f"Code: {code}" in answer.err
     assert "/somewhere/file" in answer.err
     assert "in write" in clary("stack", "list", "--debug").err
+
+
+def test_what_an_image_is_made_of_is_said_as_json_or_in_a_file(tmp_path: Path) -> None:
+    from clary.cli.image_options import image_value
+
+    made_of = {"requirements": ["polars"], "env": {"LEVEL": "low"}}
+    (tmp_path / "image.yaml").write_text(json.dumps(made_of))
+    assert image_value("host/repository:tag") == "host/repository:tag"
+    assert image_value(json.dumps(made_of)) == image_value(f"@{tmp_path / 'image.yaml'}") == made_of
+    for text, said in (('{"requirements": [', "is no JSON"), (f"@{tmp_path / 'none.yaml'}", "No such file")):
+        with pytest.raises(ConfigError, match=said):
+            image_value(text)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from clary.agent.views import AttemptView, FailureView
+from clary.agent.views import AttemptView, FailureView, PhaseView
 from clary.cli import output, params
 from clary.cli import state as cli_state
 from clary.cli.live import LiveView
@@ -267,6 +268,14 @@ def test_recovered_checkpoints_are_told_in_one_line(capsys: pytest.CaptureFixtur
     ]
 
 
+def test_a_phase_is_timed_within_its_attempt(capsys: pytest.CaptureFixture[str]) -> None:
+    view = LiveView()
+    for attempt, name, at in ((1, "Starting", 0), (1, "Downloading", 2), (2, "Starting", 402), (2, "Training", 405)):
+        view.phase(attempt, PhaseView(name, BEGAN + at, None))
+    took = [line.partition("  [")[2] for line in capsys.readouterr().out.splitlines()]
+    assert took == ["", "Starting took 2.00 s]", "", "Starting took 3.00 s]"]
+
+
 def test_hosts_are_named_once_there_are_several(capsys: pytest.CaptureFixture[str]) -> None:
     view = LiveView()
     for host, line in (("algo-1", "a"), ("algo-2", "b"), ("algo-1", "c")):
@@ -459,7 +468,12 @@ def test_what_is_shown_is_not_offered_to_be_shown(clary: CommandLine, services: 
 
 def test_the_sandbox_s_image_lacks_a_package(clary: CommandLine, services: Services) -> None:
     failure = FailureView("user_code", "ModuleNotFoundError: No module named 'torch.nn'", "Use another image.", "no")
-    services.ended = run_view("failed", failure=failure)
+
+    def of_image(image: str) -> RunView:
+        failed = run_view("failed", failure=failure)
+        return replace(failed, attempts=(replace(failed.attempts[0], image=image),))
+
+    services.ended = of_image("1.dkr.ecr.us-east-1.amazonaws.com/clary-sandbox/python:3.12")
     stacks.refresh(
         Stack(
             "gpu",
@@ -474,7 +488,7 @@ def test_the_sandbox_s_image_lacks_a_package(clary: CommandLine, services: Servi
         out = clary("runs", *command, "--stack", "gpu").out
         assert "clary sandbox start --detach --with torch`" in out
         assert "Use another image." in out
-    stacks.refresh(Stack("gpu", "sagemaker", "s3://bucket/x", region="us-east-1", execution_role=ROLE))
+    services.ended = of_image("1.dkr.ecr.us-east-1.amazonaws.com/clary:clary-0123")  # its packages are its own
     assert "sandbox" not in clary("runs", "show", RUN, "--stack", "gpu").out
 
 

@@ -39,7 +39,7 @@ def verified(target: Reference, told: str, registry: Registry) -> Built:
             next_step="Update Docker's buildx or the Kaniko executor, or use the builder layers.",
             field="image.builder",
         )
-    return Built(target.at(told), found.manifest.size)
+    return Built(target.at(told), found.manifest.size, uploaded=None)
 
 
 def digest_in(text: str) -> str:
