@@ -214,6 +214,9 @@ def _secrets(value: Any) -> dict[str, str]:
 def _copy(value: Any) -> dict[str, str]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         pairs = [_text(one).rpartition(":") for one in value]
+        for _, colon, text in pairs:
+            if not colon:
+                raise _WrongError(f"{text!r} is not of the form PATH:PLACE.", f"Write one such as {text}:/opt/{text}.")
         value = {source: target for source, _, target in pairs}
     found = {}
     for source, target in _mapping(value).items():

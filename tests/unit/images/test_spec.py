@@ -82,6 +82,7 @@ def test_other_spellings_and_other_tools_names() -> None:
         ({"env": {"TOKEN": "{{secrets.api.token}}"}}, "image.env", "environment"),
         ({"env": "A=1"}, "image.env", "NAME"),
         ({"secrets": {"TOKEN": "plain-text"}}, "image.secrets", "{{secrets.NAME.KEY}}"),
+        ({"copy": ["odd"]}, "image.copy", "odd:/opt/odd"),
         ({"copy": {"../x": "/opt/x"}}, "image.copy", "below"),
         ({"copy": {"/etc/passwd": "/opt/x"}}, "image.copy", "below"),
         ({"copy": {"x": "opt/x"}}, "image.copy", "/opt/app"),

@@ -228,7 +228,8 @@ def _access(refusal: Refusal) -> ClaryError | None:
             "registry.forbidden",
             f"These credentials may not {doing} {refusal.subject} at {refusal.host}{refusal.said}.",
             next_step="Ask for that right. In Amazon ECR the caller's policy and the repository's policy grant it; "
-            "`clary iam policy builder` prints what a push needs.",
+            "`clary iam policy builder` prints what a push needs. Without it, packages can travel beside the code: "
+            'builder="none".',
             details=refusal.details,
         )
     return None
