@@ -74,7 +74,7 @@ class Images:
         Raises ValidationError ``image.invalid``, ``image.no_gpu``; ConfigError ``image.python_too_old``,
         ``image.not_root``; and what preparing an image raises.
         """
-        said = self._said if own is None else laid_over("image", self._said, own)
+        said = self._of(own)
         if isinstance(said, str):
             return JobImage(said)
         from clary.images import spec
@@ -91,7 +91,7 @@ class Images:
 
         ``own`` as for ``choose``.
         """
-        said = self._said if own is None else laid_over("image", self._said, own)
+        said = self._of(own)
         builder = isinstance(said, Mapping) and (said.get("builder") or self._place.stack.image_builder.get("flavor"))
         if isinstance(said, str) or builder != "none" or not said.get("env"):
             return []
@@ -107,6 +107,10 @@ class Images:
             assert one.prepared is not None
             sizes[one.reference] = self._finish(one, one.prepared)
         return sizes
+
+    def _of(self, own: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+        said: str | Mapping[str, Any] = self._said if own is None else laid_over("image", self._said, own)
+        return said
 
     def _check_gpu(self, image: Image, instance_types: Sequence[str]) -> None:
         """Refuse a base with GPU libraries for a machine without a GPU, before the base is even looked at."""
