@@ -149,6 +149,10 @@ class Clock:
         """Let sandbox time pass ``factor`` times as fast as real time from now on."""
         api.set_clock_speed(factor, data=self._data)
 
+    def advance(self, seconds: float) -> None:
+        """Let that many seconds of sandbox time pass at once; what is due meanwhile happens after the jump."""
+        api.advance_clock(seconds, data=self._data)
+
     def now(self) -> float:
         """Return the sandbox's time in epoch seconds."""
         return float(api.status(self._data)["clock"]["now"])

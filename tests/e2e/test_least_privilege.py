@@ -297,10 +297,14 @@ def _request(known: Known) -> dict[str, Any]:
     }
 
 
+PATIENCE = 60.0
+"""Seconds: whether a busy machine answers in good time is no question of rights."""
+
+
 def _checked(known: Known, *actions: str) -> str:
     """Examine the stack, by all checks or those that need the actions; return what could not be looked at."""
     checks = [check for check in AWS_CHECKS if not actions or set(actions) & set(check.permissions)]
-    found = [result.finding for result in run(checks, Subject(known.stack))]
+    found = [result.finding for result in run(checks, Subject(known.stack), limit=PATIENCE)]
     return "; ".join(
         f"{finding.permission}: {finding.summary}"
         for finding in found
@@ -519,7 +523,7 @@ def _lacking(realm: Realm, name: object, mutation: Mutation) -> str:
     if lines:
         return " ".join(line for line in lines if "cache is left alone" in line)  # a run without a cache goes on
     # A job whose role may not write logs runs without; that is what doctor is asked about.
-    (told,) = run([check for check in AWS_CHECKS if check.name == "role-permissions"], Subject(stack))
+    (told,) = run([check for check in AWS_CHECKS if check.name == "role-permissions"], Subject(stack), limit=PATIENCE)
     return f"{told.finding.summary} {json.dumps([dict(statement) for statement in told.finding.statements])}"
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,6 @@ from e2e.test_flow_as_job import container
 if TYPE_CHECKING:
     from clary.journal.state import RunState
 
-FAST = 3600
-"""At which the sandbox's clock makes an hour of a second."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 FLOWS = '''\
@@ -134,11 +133,12 @@ class Bed:
         return [one["Name"] for one in found if one["Name"].startswith(run)]
 
     def pass_time(self, run: str) -> None:
-        """Let the time pass for which a run sleeps; no longer, for jobs have time limits on the same clock."""
-        assert self.schedules(run)
-        self.sandbox.clock.speed(FAST)
-        until(lambda: not self.schedules(run))
-        self.sandbox.clock.speed(1)
+        """Let the time pass for which a run sleeps, and no longer: what comes next would be due as well."""
+        (name,) = self.schedules(run)
+        schedule = self.sandbox.client("scheduler").get_schedule(GroupName="clary", Name=name)
+        due = datetime.strptime(schedule["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+        self.sandbox.clock.advance(max(due.timestamp() - self.sandbox.clock.now(), 0))
+        until(lambda: name not in self.schedules(run))
 
     def lines(self, run: str) -> list[str]:
         """Return what the jobs have printed."""
@@ -202,9 +202,8 @@ def _let_pull(running: testing.Sandbox, role: str) -> None:
 
 @pytest.fixture
 def bed(shared: Bed) -> Iterator[Bed]:
-    """The bed, its clock at its own pace."""
+    """The bed, with no faults left."""
     yield shared
-    shared.sandbox.clock.speed(1)
     shared.sandbox.faults.clear()
 
 

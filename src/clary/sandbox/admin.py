@@ -85,7 +85,10 @@ class Admin:
         return {}
 
     def _set_clock(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        self.clock.set_speed(float(wish["speed"]))
+        if "speed" in wish:
+            self.clock.set_speed(float(wish["speed"]))
+        if "advance" in wish:
+            self.clock.advance(float(wish["advance"]))
         return {"now": self.clock.now(), "speed": self.clock.speed}
 
     def _set_quota(self, wish: Mapping[str, Any]) -> dict[str, Any]:

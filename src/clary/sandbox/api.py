@@ -311,6 +311,11 @@ def set_clock_speed(speed: float, *, data: Path | None = None) -> dict[str, Any]
     return call("POST", "clock", {"speed": speed}, data=data)
 
 
+def advance_clock(seconds: float, *, data: Path | None = None) -> dict[str, Any]:
+    """Let that many seconds of the sandbox's time pass at once."""
+    return call("POST", "clock", {"advance": seconds}, data=data)
+
+
 def set_quota(name: str, value: float, *, data: Path | None = None) -> dict[str, Any]:
     """Give a quota another value, such as ``ml.g5.xlarge for training job usage``."""
     return call("POST", "quotas", {"name": name, "value": value}, data=data)

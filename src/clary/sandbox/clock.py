@@ -51,6 +51,14 @@ class SandboxClock:
             self._speed = speed
             self._changed.notify_all()
 
+    def advance(self, seconds: float) -> None:
+        """Let that many seconds pass at once, then go on at the same speed; running waits take it up at once."""
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"The clock cannot be advanced by {seconds!r} seconds: it never runs backwards.")
+        with self._changed:
+            self._origin, self._real = self._now() + seconds, time.monotonic()
+            self._changed.notify_all()
+
     def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Wait that many sandbox seconds, or until the condition holds; return whether it held."""
         deadline = self.now() + seconds

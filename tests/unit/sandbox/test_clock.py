@@ -66,3 +66,18 @@ def test_a_running_wait_takes_up_a_new_speed() -> None:
 def test_impossible_speeds_are_refused(speed: float) -> None:
     with pytest.raises(ValueError, match="speed"):
         SandboxClock(speed)
+
+
+def test_time_can_be_advanced_which_ends_waits_and_never_runs_backwards() -> None:
+    clock = SandboxClock()
+    before = clock.now()
+    clock.advance(3600)
+    assert 3600 <= clock.now() - before < 3660
+    waiting = threading.Thread(target=clock.wait, args=(3600,))
+    waiting.start()
+    while waiting.is_alive():
+        clock.advance(3600)
+        waiting.join(0.05)
+    for wrong in (-1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="never runs backwards"):
+            clock.advance(wrong)
