@@ -12,18 +12,19 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from uv import find_uv_bin
 
 from clary.images import oci
 from clary.images.building import Python
 from clary.images.reference import Reference
+from patience import until
 from registry_server import docker_registry
 
 if TYPE_CHECKING:
@@ -128,10 +129,10 @@ def _running(command: list[str], log: Path) -> Iterator[None]:
 
 
 def _wait(ready: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
+    try:
+        until(ready, "Docker's engine")
+    except pytest.fail.Exception as failure:
+        raise AssertionError(log.read_text()) from failure
 
 
 def _root() -> bytes:

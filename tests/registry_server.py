@@ -13,11 +13,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +61,8 @@ def docker_registry(folder: Path, auth: str = "") -> Iterator[Server]:
         log = (folder / f"registry-{port}.log").open("wb")
         with log, subprocess.Popen([PROGRAM, "serve", str(settings)], stdout=log, stderr=log) as process:
             try:
-                if _answers(port, process):
+                until(partial(_answers_or_ended, port, process), f"docker-registry: see {folder}")
+                if process.poll() is None:
                     yield Server(port)
                     return
             finally:
@@ -81,18 +85,17 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/v2/")
-            return connection.getresponse().status in (200, 401)
-        except OSError:
-            time.sleep(0.02)
-        finally:
-            connection.close()
-    return False
+def _answers_or_ended(port: int, process: subprocess.Popen[bytes]) -> bool:
+    if process.poll() is not None:
+        return True
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status in (200, 401)
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 @dataclass

@@ -7,24 +7,22 @@ import json
 import os
 import tarfile
 import textwrap
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from clary.testing import Sandbox, sandbox
+from patience import until
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.xdist_group("conformance")]
 SPEED = 100.0
 """Sandbox seconds in a real one: the grace of 120 s is then 1.2 s."""
-PATIENCE = 40.0
 TERMINAL = ("Completed", "Failed", "Stopped")
-T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +154,6 @@ class Jobs:
 
     def await_line(self, name: str, line: str) -> None:
         until(lambda: line in self.lines(name), f"{line!r} in the log of {name}")
-
-
-def until(look: Callable[[], T | None], what: str) -> T:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {PATIENCE} s for {what}")
 
 
 @pytest.fixture(scope="module")

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from clary.agent import service
 from clary.errors import ClaryError
+from patience import until
 
 if TYPE_CHECKING:
     from clary.agent.views import RunView
     from e2e.conftest import Lab
-
-Until = Callable[[Callable[[], Any]], Any]
 
 
 def container(job: str) -> int:
@@ -68,11 +66,11 @@ def test_an_async_flow_runs_as_a_job(lab: Lab) -> None:
     assert service.result(lab.stack, run.id) == [1, 2, 3]
 
 
-def test_a_killed_job_goes_on_under_the_same_id_and_nothing_recorded_runs_again(lab: Lab, until: Until) -> None:
+def test_a_killed_job_goes_on_under_the_same_id_and_nothing_recorded_runs_again(lab: Lab) -> None:
     run = lab.start("steps", count=4, pause=0.3)
     until(lambda: len(recorded(lab, run.id, "work")) >= 2)
     os.kill(container(job_name(run)), signal.SIGKILL)
-    seen = until(lambda: (view := service.get_run(lab.stack, run.id)).status == "interrupted" and view)
+    seen = until(lambda: view if (view := service.get_run(lab.stack, run.id)).status == "interrupted" else None)
     kept = [call.path for call in seen.calls]
     service.resume(lab.stack, run.id)
     done = service.wait(lab.stack, run.id, 60)
@@ -88,7 +86,7 @@ def test_a_killed_job_goes_on_under_the_same_id_and_nothing_recorded_runs_again(
         assert f"body of work {number} in attempt 2" not in bodies
 
 
-def test_a_run_is_stopped_in_an_orderly_way(lab: Lab, until: Until) -> None:
+def test_a_run_is_stopped_in_an_orderly_way(lab: Lab) -> None:
     run = lab.start("forever")
     until(lambda: recorded(lab, run.id, "work"))
     service.stop(lab.stack, run.id)

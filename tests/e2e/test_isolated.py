@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +12,11 @@ import pytest
 from clary.agent import service
 from e2e.conftest import LAB
 from e2e.test_flow_as_job import container
+from patience import until
 
 if TYPE_CHECKING:
     from clary.agent.views import RunView
     from e2e.conftest import Lab
-
-Until = Callable[[Callable[[], Any]], Any]
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +100,7 @@ def test_bodies_ask_and_tell_and_fail_as_in_the_flows_own_job(lab: Lab) -> None:
     assert of_killed == ["interrupted", "completed"]
 
 
-def test_a_flow_whose_job_is_killed_takes_up_the_calls_that_it_has_begun(lab: Lab, until: Until) -> None:
+def test_a_flow_whose_job_is_killed_takes_up_the_calls_that_it_has_begun(lab: Lab) -> None:
     run = start(lab, "spread", count=2, pause=4.0)
     until(lambda: len(bodies(lab, run)) == 2)
     os.kill(container(service.get_run(lab.stack, run.id).attempts[0].job or ""), signal.SIGKILL)
@@ -113,7 +111,7 @@ def test_a_flow_whose_job_is_killed_takes_up_the_calls_that_it_has_begun(lab: La
     assert bodies(lab, run) == ["body of apart 0", "body of apart 1"]
 
 
-def test_stopping_a_run_stops_its_calls_also_those_of_a_dead_job(lab: Lab, until: Until) -> None:
+def test_stopping_a_run_stops_its_calls_also_those_of_a_dead_job(lab: Lab) -> None:
     stopped, orphaned = (start(lab, "held", count=1, pause=60.0) for _ in range(2))
     until(lambda: len(bodies(lab, stopped)) == len(bodies(lab, orphaned)) == 1)
     os.kill(container(service.get_run(lab.stack, orphaned.id).attempts[0].job or ""), signal.SIGKILL)

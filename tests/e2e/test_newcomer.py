@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,11 @@ from clary.cli.main import root
 from clary.errors import ConflictError
 from clary.sandbox import api
 from e2e.steps import REFUSALS, STEPS
+from patience import until
 
 if TYPE_CHECKING:
     from command_line import Answer, CommandLine
     from e2e.conftest import Lab
-
-Until = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.mark.parametrize("stack", ["lab", "local"])
@@ -80,7 +79,7 @@ def test_of_two_resumes_at_once_one_wins(lab: Lab, terminal: CommandLine) -> Non
     assert len(service.wait(lab.stack, begun, 60).attempts) == 2
 
 
-def test_a_killed_local_run_is_interrupted_at_once_and_goes_on(terminal: CommandLine, until: Until) -> None:
+def test_a_killed_local_run_is_interrupted_at_once_and_goes_on(terminal: CommandLine) -> None:
     command = [
         str(Path(sys.executable).parent / "clary"),
         "run",

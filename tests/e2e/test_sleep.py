@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,14 @@ from clary.agent.waking import unschedule
 from clary.stacks.bootstrap import service as bootstrap
 from clary.stacks.model import Stack
 from e2e.test_flow_as_job import container
+from patience import until
 
 if TYPE_CHECKING:
     from clary.journal.state import RunState
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+PATIENCE = 120.0
+"""Seconds: what is waited for here takes a few jobs, one after the other."""
 
 FLOWS = '''\
 import os
@@ -114,7 +117,7 @@ class Bed:
 
     def until(self, run: str, *statuses: str) -> RunState:
         """Wait until the log says so; nobody looks at the jobs meanwhile."""
-        until(lambda: self.state(run).status in statuses)
+        until(lambda: self.state(run).status in statuses, f"a run that is {' or '.join(statuses)}", seconds=PATIENCE)
         return self.state(run)
 
     def job(self, name: str | None) -> dict[str, Any]:
@@ -138,20 +141,11 @@ class Bed:
         schedule = self.sandbox.client("scheduler").get_schedule(GroupName="clary", Name=name)
         due = datetime.strptime(schedule["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
         self.sandbox.clock.advance(max(due.timestamp() - self.sandbox.clock.now(), 0))
-        until(lambda: name not in self.schedules(run))
+        until(lambda: name not in self.schedules(run), "the end of the schedule", seconds=PATIENCE)
 
     def lines(self, run: str) -> list[str]:
         """Return what the jobs have printed."""
         return [line for _, _, line in service.logs(self.stack, run, follow=False)]
-
-
-def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    pytest.fail("the condition did not come to hold")
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +205,9 @@ def test_a_run_sleeps_in_no_job_and_goes_on_by_itself(bed: Bed) -> None:
     run = bed.start("naps", seconds=bed.hours(2))
     state = bed.until(run, "waiting")
     first = until(
-        lambda: found if (found := bed.job(state.attempts[1].job))["TrainingJobStatus"] != "InProgress" else 0
+        lambda: found if (found := bed.job(state.attempts[1].job))["TrainingJobStatus"] != "InProgress" else None,
+        "the end of the first job",
+        seconds=PATIENCE,
     )
     assert first["TrainingJobStatus"] == "Completed"
     assert (bed.schedules(run), bed.jobs(run)) == ([f"{run}-2"], 1)
@@ -219,13 +215,13 @@ def test_a_run_sleeps_in_no_job_and_goes_on_by_itself(bed: Bed) -> None:
     assert (seen.status, bed.jobs(run)) == ("waiting", 1)
     billed = bed.job(state.attempts[1].job)["BillableTimeInSeconds"]
     bed.pass_time(run)
-    until(lambda: bed.schedules(run) == [f"{run}-3"])
+    until(lambda: bed.schedules(run) == [f"{run}-3"], "the second schedule", seconds=PATIENCE)
     bed.until(run, "waiting")
     bed.pass_time(run)
     done = bed.until(run, "completed", "failed")
     assert done.status == "completed", done.failure
     assert bed.jobs(run) == 3
-    assert until(lambda: not bed.schedules(run))
+    until(lambda: not bed.schedules(run), "the end of the schedules", seconds=PATIENCE)
     assert service.result(bed.stack, run) == ["before in attempt 1", "between in attempt 2", "after in attempt 3"]
     assert bed.job(state.attempts[1].job)["BillableTimeInSeconds"] == billed
     assert billed < 60
@@ -237,7 +233,7 @@ def test_a_question_expires_with_nobody_looking(bed: Bed) -> None:
     bed.pass_time(run)
     assert bed.until(run, "completed", "failed").status == "completed"
     assert service.result(bed.stack, run) == ["before in attempt 1", "nobody", "after in attempt 2"]
-    assert until(lambda: not bed.schedules(run))
+    until(lambda: not bed.schedules(run), "the end of the schedules", seconds=PATIENCE)
 
 
 def test_what_goes_on_earlier_is_the_same_attempt_and_its_schedule_is_taken_back(bed: Bed) -> None:
@@ -255,12 +251,14 @@ def test_what_goes_on_earlier_is_the_same_attempt_and_its_schedule_is_taken_back
 def test_a_job_that_is_killed_while_it_suspends_its_run(bed: Bed, flow: str) -> None:
     scheduled = flow == "killed_after_schedule"
     run = bed.start(flow, seconds=bed.hours(1) if scheduled else 12)
-    until(lambda: any("here it is killed" in line for line in bed.lines(run)))
+    until(lambda: any("here it is killed" in line for line in bed.lines(run)), "the first attempt", seconds=PATIENCE)
     state = bed.state(run)
     assert state.attempt is not None
     assert (state.attempt.number, sorted(state.attempts)) == (1, [1, 2])
     os.kill(container(str(state.attempts[1].job)), signal.SIGKILL)
-    until(lambda: bed.job(state.attempts[1].job)["TrainingJobStatus"] == "Failed")
+    until(
+        lambda: bed.job(state.attempts[1].job)["TrainingJobStatus"] == "Failed", "the job's failure", seconds=PATIENCE
+    )
     if not scheduled:  # no schedule was made: it goes on when somebody looks, once its time has come
         assert bed.schedules(run) == []
         assert service.get_run(bed.stack, run).status == "waiting"

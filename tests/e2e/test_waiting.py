@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from clary.agent import service
 from clary.errors import ClaryError
+from patience import until
 
 if TYPE_CHECKING:
     from command_line import CommandLine
     from e2e.conftest import Lab
-
-Until = Callable[[Callable[[], Any]], Any]
 
 
 def refused(call: Any, *arguments: Any, **options: Any) -> str:
@@ -23,7 +21,7 @@ def refused(call: Any, *arguments: Any, **options: Any) -> str:
     return error.value.code
 
 
-def test_the_job_ends_and_another_goes_on_after_the_answer(lab: Lab, until: Until) -> None:
+def test_the_job_ends_and_another_goes_on_after_the_answer(lab: Lab) -> None:
     run = lab.run("asks")
     assert run.status == "waiting"
     [asked] = run.waits
@@ -36,7 +34,7 @@ def test_the_job_ends_and_another_goes_on_after_the_answer(lab: Lab, until: Unti
     assert asked.metadata == {"cost": 3}
     job = run.attempts[0].job
     assert job is not None
-    assert until(
+    until(
         lambda: (
             lab.sandbox.client("sagemaker").describe_training_job(TrainingJobName=job)["TrainingJobStatus"]
             == "Completed"

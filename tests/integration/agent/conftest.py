@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -109,20 +108,6 @@ class Recorder:
 @pytest.fixture
 def observer() -> Recorder:
     return Recorder()
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any]], Any]:
-    """Return what the condition gives as soon as that is true; fail after 30 seconds."""
-
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 30
-        while not (found := condition()):
-            assert time.monotonic() < deadline, "it did not come"
-            time.sleep(0.02)
-        return found
-
-    return wait
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from clary import Client, checkpoint, current_run, flow, progress, wait
 from clary.agent import keys, place, service
 from clary.errors import ConflictError, JournalError, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from patience import until
 
 seen: list[str] = []
 
@@ -196,7 +194,7 @@ def test_a_key_that_cannot_be_read_is_told(data: bytes) -> None:
         keys.Once(here, "squares", "k", {})
 
 
-def test_progress_is_told_while_the_run_goes_on_and_not_recorded(until: Callable[[Callable[[], Any]], Any]) -> None:
+def test_progress_is_told_while_the_run_goes_on_and_not_recorded() -> None:
     go_on = threading.Event()
     stack = service.choose_stack()
 

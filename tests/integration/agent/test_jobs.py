@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,11 @@ from clary.errors import ClaryError, ConflictError, RunFailedError, RunTimeoutEr
 from clary.journal.state import RunState, fold
 from clary.sagemaker import jobs
 from integration.agent.conftest import Recorder
+from patience import until
 
 if TYPE_CHECKING:
     from clary import testing
     from clary.stacks.model import Stack
-
-Until = Callable[[Callable[[], Any]], Any]
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -120,15 +118,12 @@ def test_a_job_that_is_made_after_the_stop_ends_itself(stack: Stack, monkeypatch
         lifecycle.send(place, log, late)  # by the process that claimed the attempt, which knows of no stop
 
     job = late.attempts[1].job
-    deadline = time.monotonic() + 30
-    while (seen := jobs.describe(place.aws, str(job))) is None or not seen.over:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: (seen := jobs.describe(place.aws, str(job))) is not None and seen.over, "the end of the job")
     assert service.get_run(stack, run).status == "stopped"
     assert "opened" not in _kinds(stack, run)
 
 
-def test_a_running_job_is_stopped(stack: Stack, until: Until) -> None:
+def test_a_running_job_is_stopped(stack: Stack) -> None:
     run = _start(stack, "squares", count=600, pause=0.1)
     until(lambda: service.get_run(stack, run).calls)
 
@@ -161,7 +156,7 @@ def test_a_job_killed_from_outside_shows_as_interrupted_and_goes_on(stack: Stack
     assert lines.index("square of 2") < lines.index("square of 4")
 
 
-def test_two_processes_that_see_the_same_end_record_it_once(stack: Stack, until: Until) -> None:
+def test_two_processes_that_see_the_same_end_record_it_once(stack: Stack) -> None:
     run = _start(stack, "dies", attempts=9)
     place = place_of(stack)
     job = place.read(run).attempts[1].job
@@ -260,7 +255,7 @@ def test_of_two_resumes_at_once_one_makes_an_attempt(stack: Stack) -> None:
     assert len(service.get_run(stack, run).attempts) == 2
 
 
-def test_a_live_run_is_not_resumed_and_waiting_can_be_cut_short(stack: Stack, until: Until) -> None:
+def test_a_live_run_is_not_resumed_and_waiting_can_be_cut_short(stack: Stack) -> None:
     run = _start(stack, "squares", count=600, pause=0.1)
     with pytest.raises(ConflictError) as caught:
         service.resume(stack, run)
@@ -285,11 +280,13 @@ def test_a_deleted_job_of_a_run_under_way_is_lost(stack: Stack, monkeypatch: pyt
     place = place_of(stack)
     with place.log(run) as log:
         state = RunState()
-        deadline = time.monotonic() + 30
-        while state.attempt is None or state.attempt.opened_at is None:
-            assert time.monotonic() < deadline
+
+        def opened() -> bool:
             for entry in log.read(state.seq):
                 state.apply(entry)
+            return state.attempt is not None and state.attempt.opened_at is not None
+
+        until(opened, "the beginning of the attempt")
         monkeypatch.setattr(jobs, "describe", lambda *_: None)
 
         seen = lifecycle.step(place, log, state)
@@ -372,7 +369,7 @@ def test_logs_follow_to_the_end(stack: Stack) -> None:
     assert dataclasses.asdict(service.get_run(stack, run))["status"] == "completed"
 
 
-def test_a_supervisor_killed_from_outside_shows_within_fifteen_seconds(stack: Stack, until: Until) -> None:
+def test_a_supervisor_killed_from_outside_shows_within_fifteen_seconds(stack: Stack) -> None:
     run = _start(stack, "squares", count=600, pause=0.1)
     until(lambda: service.get_run(stack, run).calls)
     job = service.get_run(stack, run).attempts[0].job

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,10 @@ from clary.agent import service
 from clary.errors import ConflictError, JournalError, NotFoundError, RunStoppedError, SerializationError, UsageError
 from clary.journal import sqlite
 from integration.agent.conftest import Recorder
+from patience import until
 
 if TYPE_CHECKING:
     from clary.stacks.model import Stack
-
-Until = Callable[[Callable[[], Any]], Any]
 
 _RUN = """
 import sys
@@ -125,7 +123,7 @@ def test_an_input_that_cannot_be_kept_is_named(local: Stack) -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack, until: Until) -> None:
+def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack) -> None:
     process = _begin(local, "flows.py:squares", count=40, pause=0.05)
     run = until(lambda: _under_way(local, 3))
     assert run.status == "running"
@@ -145,7 +143,7 @@ def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack, until:
 
 
 @pytest.mark.usefixtures("project")
-def test_a_run_that_lives_is_neither_resumed_nor_taken_for_dead(local: Stack, until: Until) -> None:
+def test_a_run_that_lives_is_neither_resumed_nor_taken_for_dead(local: Stack) -> None:
     process = _begin(local, "flows.py:squares", count=400, pause=0.05)
     run = until(lambda: _under_way(local))
     try:
@@ -161,7 +159,7 @@ def test_a_run_that_lives_is_neither_resumed_nor_taken_for_dead(local: Stack, un
 
 
 @pytest.mark.usefixtures("project")
-def test_a_run_is_stopped_from_another_process(local: Stack, until: Until) -> None:
+def test_a_run_is_stopped_from_another_process(local: Stack) -> None:
     process = _begin(local, "flows.py:squares", count=400, pause=0.05)
     run = until(lambda: _under_way(local))
 
@@ -177,7 +175,7 @@ def test_a_run_is_stopped_from_another_process(local: Stack, until: Until) -> No
 
 
 @pytest.mark.usefixtures("project")
-def test_a_signal_that_nobody_asked_for_interrupts(local: Stack, until: Until) -> None:
+def test_a_signal_that_nobody_asked_for_interrupts(local: Stack) -> None:
     process = _begin(local, "flows.py:squares", count=400, pause=0.05)
     run = until(lambda: _under_way(local))
 
@@ -189,7 +187,7 @@ def test_a_signal_that_nobody_asked_for_interrupts(local: Stack, until: Until) -
 
 
 @pytest.mark.usefixtures("project")
-def test_following_from_another_process_tells_all_to_the_end(local: Stack, until: Until, observer: Recorder) -> None:
+def test_following_from_another_process_tells_all_to_the_end(local: Stack, observer: Recorder) -> None:
     process = _begin(local, "flows.py:squares", count=20, pause=0.05)
     run = until(lambda: _only_run(local))
 
@@ -202,7 +200,7 @@ def test_following_from_another_process_tells_all_to_the_end(local: Stack, until
 
 
 @pytest.mark.usefixtures("project")
-def test_a_worker_process_of_a_flow_does_not_keep_a_dead_run_alive(local: Stack, until: Until, project: Path) -> None:
+def test_a_worker_process_of_a_flow_does_not_keep_a_dead_run_alive(local: Stack, project: Path) -> None:
     (project / "forks.py").write_text(
         "import os, signal, time\n"
         "from clary import flow\n"

@@ -77,7 +77,7 @@ def test_an_endpoint_that_hangs_does_not_hold_anybody_up(stack: Stack) -> None:
 def _all_unchecked(stack: Stack, endpoint: str, *, limit: float) -> None:
     began = time.monotonic()
     report = service.examine(dataclasses.replace(stack, endpoint_url=endpoint), limit=limit)
-    assert time.monotonic() - began < limit + 2
+    assert time.monotonic() - began < limit + 10
     found = by_name(report)
     assert found["identity"].status is Status.FAILED  # it is vital: without an answer nothing runs
     assert found["identity"].fix

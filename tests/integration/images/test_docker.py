@@ -11,7 +11,6 @@ import json
 import subprocess
 import tarfile
 import threading
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from clary.images.registry.client import Registry
 from clary.images.registry.http import Http
 from clary.images.registry.registries import Registries
 from docker_engine import CLIENT, Engine, engine_running, missing
+from patience import until
 from registry_server import PASSWORD, USER, with_passwords
 
 pytestmark = pytest.mark.timeout(180)
@@ -472,10 +472,9 @@ class TestRefusals:
         wanted = order(engine, tmp_path, Image(dockerfile="Dockerfile"), base=None, python=None)
         with pytest.raises(KeyboardInterrupt):
             build(engine, wanted, Told(interrupts))
-        deadline = time.monotonic() + 20
-        while any("time.sleep(300)" in command for command in _commands()):
-            assert time.monotonic() < deadline, "the engine goes on"
-            time.sleep(0.05)
+        until(
+            lambda: not any("time.sleep(300)" in command for command in _commands()), "the end of the engine's program"
+        )
 
 
 def _commands() -> list[str]:

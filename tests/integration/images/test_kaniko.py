@@ -28,6 +28,7 @@ from clary.images.reference import Reference
 from clary.images.registry.blobs import Bytes
 from clary.images.registry.registries import Registries
 from kubernetes_stub import Stub, kubeconfig, kubernetes_on_loopback, waits_for_ever
+from patience import until
 from registry_server import PROGRAM, docker_registry
 from s3_proxy import s3_on_loopback
 
@@ -452,10 +453,7 @@ def test_a_job_that_has_ended_is_replaced(place: Place) -> None:
     place.stub.play = lambda stub, pod: stub.end(pod, 1)
     place.stub.create("jobs", "builds", job_of(place))
     name = job_of(place)["metadata"]["name"]
-    deadline = time.monotonic() + 10
-    while "status" not in place.stub.objects["jobs"][name]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: "status" in place.stub.objects["jobs"][name], "the end of the Job")
     place.stub.play = pushes
     place.stub.lingers = True
     looks = []

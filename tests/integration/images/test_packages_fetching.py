@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from clary.errors import ClaryError, Retry
 from clary.images.building import Quiet, Wheel
 from clary.images.packages import fetching, store
 from package_index import PASSWORD, USER, PackageIndex
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -330,10 +330,7 @@ def test_a_download_that_was_killed_is_gone_on_with(index: PackageIndex, kept: P
     index.fault = lambda _path, number: "stall" if number == 0 else None
     partial = kept / wheel.sha256 / store.PARTIAL
     killed = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(kept), json.dumps([asdict(wheel)])])
-    deadline = time.monotonic() + 30
-    while not (partial.exists() and partial.stat().st_size >= store.CHUNK):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: partial.exists() and partial.stat().st_size >= store.CHUNK, "the first chunk of the file")
     killed.kill()
     killed.wait(timeout=30)
     left = partial.stat().st_size

@@ -150,14 +150,14 @@ def test_blobs_go_side_by_side(registry: Registry) -> None:
 def test_one_failure_ends_the_others_soon_and_nothing_points_to_the_image(
     registry: Registry, proxy: Proxy, servers: tuple[Server, Server]
 ) -> None:
-    endless = [Slow(os.urandom(20_000_000), f"large {number}") for number in range(3)]  # ten seconds each
+    endless = [Slow(os.urandom(80_000_000), f"large {number}") for number in range(3)]  # forty seconds each
     broken = Layer(f"sha256:{'1' * 64}", "", 1, Path("/nowhere/layer"), "broken")
     repository, began = new(), time.monotonic()
     manifest = oci.manifest_of(b"{}", [oci.Descriptor(oci.DOCKER_LAYER, one.digest, one.size) for one in endless])
     with pytest.raises(ConfigError, match="broken") as caught:
         push_image(registry, repository, manifest, [*endless, broken], tags=["v1"])
     assert caught.value.code == "image.layer_changed"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("clary-push")]
     assert "put manifest" not in proxy.manners.steps()
     assert registry.manifest(repository, "v1") is None

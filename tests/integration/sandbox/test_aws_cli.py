@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from integration.sandbox.conftest import make_processing_request, make_training_request
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,14 +61,6 @@ def aws(real: testing.Sandbox, tmp_path: Path) -> Callable[..., Any]:
         return json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
 
     return run
-
-
-def until(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def said(real: testing.Sandbox, group: str, job: str) -> str | None:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from clary.errors import SandboxError
 from integration.sandbox.conftest import make_training_request
+from patience import until
 
 if TYPE_CHECKING:
     from clary.testing import Sandbox
@@ -108,17 +109,20 @@ class Listener:
         events.put_rule(Name=name, EventPattern=json.dumps(pattern))
         events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": attributes["Attributes"]["QueueArn"]}])
 
-    def events_of(self, job: str, count: int, *, seconds: float = 10) -> list[dict[str, Any]]:
+    def events_of(self, job: str, count: int) -> list[dict[str, Any]]:
         """Wait for that many events of a job."""
         found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + seconds
-        while len(found) < count and time.monotonic() < deadline:
+
+        def receive() -> bool:
             answer = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
             for message in answer.get("Messages", []):
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
                 event = json.loads(message["Body"])
                 if event["detail"]["TrainingJobName"] == job:
                     found.append(event)
+            return len(found) >= count
+
+        until(receive, f"{count} events of {job}")
         return found
 
 

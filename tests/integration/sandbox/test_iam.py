@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from botocore.exceptions import ClientError
 from clary import testing
 from clary.sagemaker.refusals import Refusal, told
 from integration.sandbox.conftest import make_training_request
+from patience import until
 
 if TYPE_CHECKING:
     from clary.testing import Sandbox
@@ -87,13 +87,11 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
 
 
 def ended(client: Any, name: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
-    while True:
+    def look() -> dict[str, Any] | None:
         found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
-        if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
-            return found
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return found if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+    return until(look, f"the end of {name}")
 
 
 def test_status_says_that_policies_are_enforced(strict: Sandbox) -> None:

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from integration.sandbox.conftest import make_processing_request, make_training_request
+from patience import until
 
 if TYPE_CHECKING:
     from clary.testing import Sandbox
@@ -22,13 +23,13 @@ PRINT = ["python3", "-c", "print(open('/opt/ml/input/config/resourceconfig.json'
 @pytest.fixture
 def ended(clary_sandbox: Sandbox) -> Callable[[str], dict[str, Any]]:
     def wait(name: str) -> dict[str, Any]:
-        client, deadline = clary_sandbox.client("sagemaker"), time.monotonic() + 60
-        while True:
+        client = clary_sandbox.client("sagemaker")
+
+        def look() -> dict[str, Any] | None:
             found: dict[str, Any] = client.describe_training_job(TrainingJobName=name)
-            if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
+            return found if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+        return until(look, f"the end of {name}")
 
     return wait
 
@@ -120,10 +121,12 @@ def test_processing_jobs_choose_too(clary_sandbox: Sandbox) -> None:
         "ClusterConfig": {"InstancePreferences": WANTED, "InstanceCount": 1, "VolumeSizeInGB": 1}
     }
     client.create_processing_job(**made)
-    deadline = time.monotonic() + 60
-    while (job := client.describe_processing_job(ProcessingJobName="tidy"))["ProcessingJobStatus"] == "InProgress":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = client.describe_processing_job(ProcessingJobName="tidy")
+        return found if found["ProcessingJobStatus"] != "InProgress" else None
+
+    job = until(look, "the end of tidy")
     assert job["ProcessingJobStatus"] == "Completed", job
     assert job["ProcessingResources"]["ClusterConfig"]["SelectedInstanceType"] == "ml.m5.xlarge"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tarfile
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from clary.ids import new_id
 from integration.sandbox.conftest import make_processing_request, make_training_request
 from oci_images import DOCKER_MANIFEST, Client, Layer, config, digest_of, entry, index, layer, manifest, password
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,13 +98,17 @@ def train(running: Sandbox, uri: str, *, role: str | None = None, **algorithm: A
     specification = {"TrainingImage": uri, "TrainingInputMode": "File", **algorithm}
     request = make_training_request(running, name, AlgorithmSpecification=specification, HyperParameters={"a": "1"})
     sagemaker.create_training_job(**{**request, **({} if role is None else {"RoleArn": role})})
-    deadline = time.monotonic() + 60
-    while True:
+    return trained(sagemaker, name), output(running, "/aws/sagemaker/TrainingJobs", name)
+
+
+def trained(sagemaker: Any, name: str) -> dict[str, Any]:
+    """Return what a training job has come to."""
+
+    def look() -> dict[str, Any] | None:
         found: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=name)
-        if found["TrainingJobStatus"] in _TERMINAL:
-            return found, output(running, "/aws/sagemaker/TrainingJobs", name)
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+        return found if found["TrainingJobStatus"] in _TERMINAL else None
+
+    return until(look, f"the end of {name}")
 
 
 def output(running: Sandbox, group: str, name: str) -> list[str]:
@@ -202,10 +206,10 @@ def test_a_processing_job_gets_no_train(real: Sandbox, client: Client, base: Bas
     name, sagemaker = f"job-{new_id().lower()}", real.client("sagemaker")
     request = make_processing_request(real, name, AppSpecification={"ImageUri": image(real, f"{derived}:p")})
     sagemaker.create_processing_job(**request)
-    deadline = time.monotonic() + 60
-    while (found := sagemaker.describe_processing_job(ProcessingJobName=name))["ProcessingJobStatus"] not in _TERMINAL:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+    until(
+        lambda: sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"] in _TERMINAL,
+        f"the end of {name}",
+    )
     assert output(real, "/aws/sagemaker/ProcessingJobs", name) == ["['/p.py', 'c']"]
 
 
@@ -350,21 +354,13 @@ while not pathlib.Path("/opt/ml/go").exists():
         build(client, base, "short-lived", "1", script, Entrypoint=["python3", "/wait.py"])
         algorithm = {"TrainingImage": image(own, "short-lived:1"), "TrainingInputMode": "File"}
         sagemaker.create_training_job(**make_training_request(own, "outlives", AlgorithmSpecification=algorithm))
-        deadline = time.monotonic() + 60
-        while not output(own, "/aws/sagemaker/TrainingJobs", "outlives"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: output(own, "/aws/sagemaker/TrainingJobs", "outlives"), "the first line of the job")
         ecr.delete_repository(repositoryName="short-lived", force=True)
         own.kill()
         own.restart()
         (go,) = own.data.glob("jobs/*/training-outlives/algo-1/ml")
         (go / "go").touch()
-        while (found := sagemaker.describe_training_job(TrainingJobName="outlives"))[
-            "TrainingJobStatus"
-        ] not in _TERMINAL:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
-        assert found["TrainingJobStatus"] == "Completed"
+        assert trained(sagemaker, "outlives")["TrainingJobStatus"] == "Completed"
         folder = script.diff_id[7:31]
         assert (own.data / "layers" / folder).exists()
         own.restart()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clary import testing
 from clary.sandbox import api
 from integration.sandbox.conftest import make_training_request
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from patience import until
 
 _WAITING = """
 import pathlib, time
@@ -24,19 +22,11 @@ print("went on", flush=True)
 """
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 def begin(local: testing.Sandbox, name: str) -> None:
     request = make_training_request(local, name, Environment={"CODE": _WAITING})
     request["AlgorithmSpecification"]["ContainerEntrypoint"] = ["python", "-c", "import os; exec(os.environ['CODE'])"]
     local.client("sagemaker").create_training_job(**request)
-    until(lambda: lines(local, name) == ["began"])
+    until(lambda: lines(local, name) == ["began"], "the first line of the job")
 
 
 def lines(local: testing.Sandbox, name: str) -> list[str]:
@@ -52,6 +42,14 @@ def lines(local: testing.Sandbox, name: str) -> list[str]:
 def status(local: testing.Sandbox, name: str) -> dict[str, Any]:
     shown: dict[str, Any] = local.client("sagemaker").describe_training_job(TrainingJobName=name)
     return shown
+
+
+def end_of(local: testing.Sandbox, name: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        shown = status(local, name)
+        return shown if shown["TrainingJobStatus"] != "InProgress" else None
+
+    return until(look, f"the end of {name}")
 
 
 def of_the_job(local: testing.Sandbox, name: str) -> list[str]:
@@ -75,7 +73,7 @@ def test_a_container_outlives_the_sandbox_and_is_taken_up() -> None:
         assert status(local, name)["TrainingJobStatus"] == "InProgress"
         (folder,) = (local.data / "jobs").rglob("model")
         (folder / "go").write_text("")
-        ended = until(lambda: (shown := status(local, name))["TrainingJobStatus"] != "InProgress" and shown)
+        ended = end_of(local, name)
         assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
         assert lines(local, name) == ["began", "went on"]
 
@@ -88,6 +86,6 @@ def test_an_orderly_stop_leaves_no_process_behind() -> None:
         api.stop(local.data)
         assert of_the_job(local, name) == []
         local.restart()
-        ended = until(lambda: (shown := status(local, name))["TrainingJobStatus"] != "InProgress" and shown)
+        ended = end_of(local, name)
         assert ended["TrainingJobStatus"] == "Failed"
         assert ended["FailureReason"].startswith("InternalServerError")

@@ -19,6 +19,7 @@ from clary import testing
 from clary.sagemaker.statements import SCHEDULE_GROUP
 from clary.sandbox import api
 from integration.sandbox.conftest import _idle_program, make_training_request
+from patience import until
 
 TRAINING = "arn:aws:scheduler:::aws-sdk:sagemaker:createTrainingJob"
 TRUST = {
@@ -70,15 +71,6 @@ def now_of(running: testing.Sandbox) -> datetime:
 
 def at(running: testing.Sandbox, seconds: float) -> str:
     return f"at({now_of(running) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S})"
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail("the condition did not come to hold")
 
 
 def jobs(running: testing.Sandbox, name: str) -> list[str]:

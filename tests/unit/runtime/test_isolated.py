@@ -34,6 +34,7 @@ from clary.runtime.isolated.finding import find_checkpoint
 from clary.runtime.isolated.jobs import Job
 from clary.runtime.isolated.local import LocalCalls
 from durable import RUN, Disturbed, first_attempt, state_of, written
+from patience import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -259,13 +260,6 @@ def attempt(
 
 def outcome(body: Flow[Any, Any], store: ObjectStore, region: Region, number: int = 1) -> Outcome:
     return attempt(body, store, region, number)[0]
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come to hold within 10 s"
-        time.sleep(0.005)
 
 
 def jobs_of(store: ObjectStore) -> list[Record]:

@@ -25,6 +25,7 @@ from clary.journal.writer import append
 from clary.runtime.pointer import Pointer
 from clary.sandbox.containers import cgroups
 from durable import RUN, call_paths, state_of, written
+from patience import until
 from s3_proxy import S3, s3_on_loopback
 
 if TYPE_CHECKING:
@@ -118,11 +119,9 @@ class Job:
 
     def wait_for(self, name: str) -> str:
         """Wait until the flow has written the file, and return its text."""
-        deadline = time.monotonic() + SECONDS
-        while not (self.folder / name).exists() or not (self.folder / name).read_text().endswith("\n"):
-            assert time.monotonic() < deadline, f"{name} never came"
-            time.sleep(0.01)
-        return (self.folder / name).read_text()
+        file = self.folder / name
+        until(lambda: file.exists() and file.read_text().endswith("\n"), f"the file {name}")
+        return file.read_text()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from clary.sandbox.containers.plan import EXIT, STATE, UserNamespace
 from clary.sandbox.identity import lives, start_mark
 from clary.sandbox.model import EntrypointError, ImageNotFound, Network
 from clary.sandbox.trees import remove_tree
+from patience import PATIENCE, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from unit.sandbox_containers.conftest import Machine
 
 pytestmark = pytest.mark.namespaces
-_PATIENCE = 20.0
-
-
-def await_true(look: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not look():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("user", list(UserNamespace))
@@ -180,7 +172,7 @@ def test_memory_that_runs_out_is_seen(machine: Machine) -> None:
     assert modest.result() == (0, "fits\n")
     assert not modest.container.out_of_memory
     groups = json.loads((modest.spec.scratch / "plan.json").read_text())["memory_groups"]
-    await_true(lambda: not any(Path(group).exists() for group in groups), "the control group stays")
+    until(lambda: not any(Path(group).exists() for group in groups), "the end of the control group")
 
 
 def test_read_only_paths(machine: Machine) -> None:
@@ -227,30 +219,30 @@ def test_a_container_is_taken_up_by_the_next_process(make_machine: Callable[...,
     adopted = after.executor.adopt(spec, started.container.pid, pieces.append)
     assert adopted is not None
     (spec.opt_ml / "fifo").write_text("after")
-    assert adopted.wait(_PATIENCE) == 3
+    assert adopted.wait(PATIENCE) == 3
     assert b"".join(pieces) == b"before\nafter\n"
     ended = after.executor.adopt(spec, started.container.pid, pieces.append)
     assert ended is not None
-    assert ended.wait(_PATIENCE) == 3
+    assert ended.wait(PATIENCE) == 3
 
 
 def test_the_container_ends_with_its_launcher_and_with_its_folder(machine: Machine) -> None:
-    started = machine.start("import time; print('up'); time.sleep(60)", memory_bytes=64 << 20)
+    started = machine.start("import time; print('up'); time.sleep(600)", memory_bytes=64 << 20)
     started.await_text("up")
     groups = json.loads((started.spec.scratch / "plan.json").read_text())["memory_groups"]
     state = json.loads((started.spec.scratch / STATE).read_text())
     os.kill(state["launcher"], signal.SIGKILL)
     assert started.result()[0] == 137
     assert not (started.spec.scratch / EXIT).exists()
-    await_true(lambda: not lives(state["pid"], state["started"]), "the container outlived its launcher")
+    until(lambda: not lives(state["pid"], state["started"]), "the end of the container after its launcher's")
     assert not any(Path(group).exists() for group in groups)
 
-    started = machine.start("import time; print('up'); time.sleep(60)")
+    started = machine.start("import time; print('up'); time.sleep(600)")
     started.await_text("up")
     pid = started.container.pid
     began = start_mark(pid)
     started.spec.scratch.rename(started.spec.scratch.with_name("gone"))
-    await_true(lambda: not lives(pid, began), "the container outlived its folder")
+    until(lambda: not lives(pid, began), "the end of the container after its folder's")
 
 
 def test_a_new_folder_in_the_place_of_the_old_one_does_not_keep_the_container(machine: Machine) -> None:
@@ -281,7 +273,7 @@ def test_hosts_of_a_job_meet_and_their_switch_goes_with_them(machine: Machine) -
     second = machine.start(code, hosts=hosts, host="algo-2")
     assert second.result()[0] == 0
     assert first.result() == (0, "listening\nhello\n")
-    await_true(lambda: not lives(holder, began), "the switch outlived the hosts")
+    until(lambda: not lives(holder, began), "the end of the switch after the hosts'")
 
 
 def test_a_starter_that_was_killed_is_replaced_and_its_containers_go_on(machine: Machine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from clary.sagemaker.failures import TERMINAL
@@ -12,13 +11,13 @@ from clary.sandbox.clock import SandboxClock
 from clary.sandbox.life import Life
 from clary.sandbox.model import Clock, Executor, Job, JobKind
 from clary.sandbox.store import SqliteJobStore
+from patience import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-PATIENCE = 30.0
 
 
 class FolderObjects:
@@ -176,17 +175,13 @@ class Platform:
     def log(self, job: Job) -> str:
         return b"".join(data for name, data in sorted(self.streams.items()) if name.startswith(f"{job.name}/")).decode()
 
-    def until(self, look: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not look():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.01)
-
     def ended(self, job: Job) -> Mapping[str, Any]:
         member = f"{job.kind.value.capitalize()}JobStatus"
-        self.until(lambda: self.now(job)[member] in TERMINAL, f"{job.name} does not end: {self.now(job)}")
+        until(lambda: self.now(job)[member] in TERMINAL, f"the end of {job.name}")
         # The folder goes after the status.
-        self.until(lambda: not any(thread.name == f"life-{job.name}" for thread in threading.enumerate()), "the thread")
+        until(
+            lambda: not any(thread.name == f"life-{job.name}" for thread in threading.enumerate()), "the thread's end"
+        )
         return self.now(job)
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from patience import until
+
 if TYPE_CHECKING:
     from unit.sandbox_life.support import Platform
 
@@ -41,7 +43,7 @@ def test_the_exit_message_is_text_of_at_most_1024_bytes(platform: Platform, body
 def test_continuous_outputs_arrive_while_the_job_runs(platform: Platform) -> None:
     code = "open('/opt/ml/processing/out/first', 'w').write('1'); print('up'); import time; time.sleep(600)"
     job = platform.process("p", code, ProcessingOutputConfig={"Outputs": [output("live", "Continuous")]})
-    platform.until(lambda: platform.folder_objects.keys("live") == ["live/first"], "the output")
+    until(lambda: platform.folder_objects.keys("live") == ["live/first"], "the output")
     platform.stop(job)
     described = platform.ended(job)
     assert described["ProcessingJobStatus"] == "Stopped"

@@ -15,6 +15,7 @@ import pytest
 from clary.sandbox.containers.plan import STATE
 from clary.sandbox.life.folder import JobFolder, Phase, Progress
 from clary.sandbox.model import Job, JobKind
+from patience import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ def test_no_capacity_fails_the_job_before_it_costs_anything(platform: Platform) 
 def test_capacity_that_comes_late_is_said_meanwhile(platform: Platform) -> None:
     platform.faults["insufficient_capacity"] = [{"seconds": 60}]
     job = platform.train("j", "pass")
-    platform.until(
+    until(
         lambda: "Insufficient capacity" in platform.now(job)["SecondaryStatusTransitions"][-1]["StatusMessage"],
         "the wait",
     )
@@ -64,7 +65,7 @@ def test_spot_machines_that_never_come(platform: Platform) -> None:
 def test_stop_while_waiting_for_machines(platform: Platform) -> None:
     platform.faults["insufficient_capacity"] = [{"seconds": 80_000}]
     job = platform.train("j", "pass")
-    platform.until(lambda: len(platform.statuses(job)) == 1, "the start")
+    until(lambda: len(platform.statuses(job)) == 1, "the start")
     platform.stop(job)
     assert platform.ended(job)["TrainingJobStatus"] == "Stopped"
     assert platform.statuses(job) == ["Starting", "Stopping", "Stopped"]
@@ -84,7 +85,7 @@ def test_a_name_that_is_used_again_at_once(platform: Platform, monkeypatch: pyte
 
     monkeypatch.setattr(platform.store, "transition", transition_and_reuse)
     first = platform.train("j", "pass")
-    platform.until(lambda: platform.log(first) == "up\n", "the second job's start")
+    until(lambda: platform.log(first) == "up\n", "the second job's start")
 
     platform.stop(again[0])
 
@@ -137,7 +138,7 @@ def test_a_job_goes_on_over_a_restart_of_the_sandbox(make_platform: Callable[...
         "print('after'); open('/opt/ml/model/m', 'w').write('1')"
     )
     job = before.train("j", code)
-    before.until(lambda: before.log(job) == "before\n", "the first line")
+    until(lambda: before.log(job) == "before\n", "the first line")
     before.close()
     (opt_ml,) = before.data.glob("jobs/*/training-j/algo-1/ml")
     (opt_ml / "go").touch()
@@ -155,11 +156,11 @@ def test_lost_containers_are_an_internal_error(make_platform: Callable[..., Plat
     before = make_platform()
     request = {"RetryStrategy": {"MaximumRetryAttempts": 1}} if retries else {}
     job = before.train("j", "print('up'); import time; time.sleep(1)", **request)
-    before.until(lambda: "up" in before.log(job), "the first line")
+    until(lambda: "up" in before.log(job), "the first line")
     before.close()
     (state,) = before.data.glob(f"jobs/*/*/*/scratch/{STATE}")
     os.kill(json.loads(state.read_text())["launcher"], signal.SIGKILL)
-    before.until(lambda: not Path(f"/proc/{json.loads(state.read_text())['pid']}").exists(), "the container's end")
+    until(lambda: not Path(f"/proc/{json.loads(state.read_text())['pid']}").exists(), "the container's end")
     after = make_platform()
     after.life.adopt(after.store.unfinished()[0])
     described = after.ended(job)

@@ -9,12 +9,12 @@ import pickle
 import signal
 import sys
 import threading
-import time
 from urllib.parse import quote
 
 import pytest
 
 from clary.secrets import redaction
+from patience import until
 
 VALUE = "p@ss\"word'é\n-second line-"
 
@@ -89,13 +89,14 @@ def test_a_forked_child_can_print_while_another_thread_does(capfd: pytest.Captur
         if child == 0:  # the other thread is not here, and its locks must not be held either
             redaction.MaskedStream(sys.__stdout__).write("the child\n")
             os._exit(0 if redaction.mask("a hidden text") == "***" else 1)
-    deadline = time.monotonic() + 30
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if not ended[0]:
-        os.kill(child, signal.SIGKILL)
-    go_on.set()
-    other.join()
+    ended = (0, 0)
+    try:
+        ended = until(lambda: now if (now := os.waitpid(child, os.WNOHANG))[0] else None, "the end of the child")
+    finally:
+        if not ended[0]:
+            os.kill(child, signal.SIGKILL)
+        go_on.set()
+        other.join()
     assert ended == (child, 0)
 
 
