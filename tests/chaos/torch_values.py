@@ -1,4 +1,4 @@
-"""PyTorch's values with the real PyTorch: run by ``scripts/torch_values``, in an environment of its own."""
+"""PyTorch's values with the real PyTorch: run by ``scripts/torch``, in an environment of its own."""
 
 from __future__ import annotations
 

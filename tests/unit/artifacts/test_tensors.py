@@ -1,6 +1,6 @@
 """Tensors: what is ours of it, the safetensors format, with a stand-in that has NumPy's arrays beneath.
 
-PyTorch itself takes gigabytes; ``scripts/torch_values`` runs the same and more with the real one.
+PyTorch itself takes gigabytes; ``scripts/torch`` runs the same and more with the real one.
 """
 
 from __future__ import annotations
