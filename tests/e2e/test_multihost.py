@@ -1,4 +1,7 @@
-"""Checkpoints on several hosts: real containers in one network. torchrun, mpirun and sshd are stand-ins of the lab."""
+"""Checkpoints on several hosts: real containers in one network, Debian's Open MPI and OpenSSH.
+
+torchrun is a stand-in of the lab; ``scripts/torch`` trains with the real one.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,18 @@ def test_launchers_find_what_they_expect_and_missing_ones_are_named(lab: Lab) ->
         "launcher": "torchrun",
         "host": 0,
     }
-    assert found["failed"].startswith("ValueError: rank 3 does not want to")
+    for failed in (found["torch_failed"], found["mpi_failed"]):
+        assert failed.startswith("ValueError: rank 3 does not want to")
     assert found["mpi"] == {
         "OMPI_COMM_WORLD_RANK": "0",
         "OMPI_COMM_WORLD_SIZE": "4",
         "OMPI_COMM_WORLD_LOCAL_RANK": "0",
         "host": 0,
+        "rank": 0,
+        "size": 4,
+        "total": 100,
     }
     assert "The image has no mpirun" in found["toolless"]
     lines = lab.logs(run.id)
     assert {f"rank {rank} of 4 runs" for rank in range(4)} <= set(lines)
-    assert {"rank 2 on host 1", "rank 3 on host 1"} <= set(lines)
+    assert {f"[1,{rank}]<stdout>:rank {rank} on host 1" for rank in (2, 3)} <= set(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -13,7 +14,7 @@ from clary import as_completed, checkpoint, current_run, flow, load, log, save
 
 SMALL = {"instance_type": "ml.c5.large", "volume_size_in_gb": 5}
 HERE = Path(__file__).parent
-TOOLS = {"PATH": "/opt/ml/code/tools:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
+TOOLS = {"PATH": "/opt/ml/code/tools:/opt/venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 @checkpoint(runtime="isolated", resources=SMALL, limit=3)
@@ -135,14 +136,42 @@ def torched(fail_on: int = -1) -> dict[str, Any]:
     resources={**SMALL, "instance_count": 2, "environment": TOOLS},
     distribution={"mpi": 2},
 )
-def passed() -> dict[str, Any]:
-    """Tell the variables that mpirun's processes have."""
-    print("rank", os.environ["OMPI_COMM_WORLD_RANK"], "on host", current_run().rank, flush=True)
-    return {**{name: os.environ[name] for name in _MPI}, "host": current_run().rank}
+def passed(fail_on: int = -1) -> dict[str, Any]:
+    """Add up a number of each process, and tell the variables that mpirun's processes have."""
+    rank, size, total = _added_up(10)
+    if rank == fail_on:
+        raise ValueError(f"rank {fail_on} does not want to")
+    print("rank", rank, "on host", current_run().rank, flush=True)
+    told = {name: os.environ[name] for name in _MPI}
+    return {**told, "host": current_run().rank, "rank": rank, "size": size, "total": total}
 
 
-@checkpoint(runtime="isolated", resources={**SMALL, "instance_count": 2}, distribution="mpi")
-def toolless() -> None: ...
+def _added_up(number: int) -> tuple[int, int, int]:
+    """Ask Open MPI's own library for this process's rank, how many there are, and the sum over all of them."""
+    mpi = ctypes.CDLL("libmpi.so.40", mode=ctypes.RTLD_GLOBAL)
+
+    def named(name: str) -> ctypes.c_void_p:
+        return ctypes.c_void_p(ctypes.addressof(ctypes.c_char.in_dll(mpi, name)))
+
+    world = named("ompi_mpi_comm_world")
+    mpi.MPI_Init(None, None)
+    rank, size, mine, total = (ctypes.c_int() for _ in range(4))
+    mpi.MPI_Comm_rank(world, ctypes.byref(rank))
+    mpi.MPI_Comm_size(world, ctypes.byref(size))
+    mine.value = number * (rank.value + 1)
+    kind, operation = named("ompi_mpi_int"), named("ompi_mpi_op_sum")
+    mpi.MPI_Allreduce(ctypes.byref(mine), ctypes.byref(total), 1, kind, operation, world)
+    mpi.MPI_Finalize()
+    return rank.value, size.value, total.value
+
+
+@checkpoint(
+    runtime="isolated",
+    resources={**SMALL, "instance_count": 2, "environment": {"PATH": "/opt/venv/bin"}},
+    distribution="mpi",
+)
+def toolless() -> None:
+    """Be started where no mpirun is found."""
 
 
 @flow
@@ -150,8 +179,9 @@ def launched() -> dict[str, Any]:
     """Both launchers, at once; and an image without MPI."""
     calls = {
         "torch": torched.submit(),
-        "failed": torched.submit(3),
+        "torch_failed": torched.submit(3),
         "mpi": passed.submit(),
+        "mpi_failed": passed.submit(3),
         "toolless": toolless.submit(),
     }
     failures = {name: call.exception() for name, call in calls.items()}

@@ -126,10 +126,16 @@ def _on_this_host(assignment: Assignment) -> Record:
 
 def _with_the_others(assignment: Assignment, own: Record) -> Record:
     """Return the call's result: this host's, once the others have done well, or the failure of one of them."""
-    if "error" in own or assignment.planned["distribution"] == isolation.MPI:  # mpirun has waited for them
+    others = range(1, len(assignment.hosts.names))
+    if assignment.planned["distribution"] == isolation.MPI:  # mpirun has waited for them
+        if own.get("error", {}).get("code") != launchers.WORDLESS:
+            return own
+        told_by = (tasks.read(assignment.store, assignment.place.host(rank)) for rank in others)
+        return next((told for told in told_by if told is not None and "error" in told), own)
+    if "error" in own:
         return own
     pause = _PAUSE
-    for rank in range(1, len(assignment.hosts.names)):
+    for rank in others:
         while (told := tasks.read(assignment.store, assignment.place.host(rank))) is None:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)

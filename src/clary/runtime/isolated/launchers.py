@@ -37,6 +37,8 @@ OUTCOMES_VARIABLE = "CLARY_OUTCOMES"
 OPT_ML_VARIABLE, CODE_VARIABLE = "CLARY_OPT_ML", "CLARY_CODE"
 MASTER_PORT = 29500
 """The port of PyTorch's own default."""
+WORDLESS = "call.launcher_failed"
+"""The code of a failure of which no process has left a word on this host."""
 _WORKER = "clary.runtime.isolated.worker"
 _TREE = Path(__file__).resolve().parents[3]
 _GRACE = 10.0
@@ -262,7 +264,7 @@ def _without_outcome(launcher: str, assignment: Assignment, code: int, kills_bef
     kills = memory.kills()
     starved = kills is not None and kills_before is not None and kills > kills_before
     error = ClaryError(
-        "call.launcher_failed",
+        WORDLESS,
         f"The processes that {launcher} started on {assignment.hosts.current} ended without a result ({how})"
         + (": one was killed for want of memory." if starved else "."),
         next_step="Choose an instance type with more memory, or hold less at once."

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clary.flows.isolation import MPI
 from clary.runtime.isolated import tasks
 from clary.runtime.isolated.entry import assign, run_here, set_variables
 from clary.runtime.isolated.hosts import Hosts
@@ -33,7 +34,11 @@ def main() -> int:
     rank = int(next((os.environ[name] for name in _RANKS if name in os.environ), "0"))
 
     def leave(ended: Record) -> None:
-        _leave(Path(os.environ[OUTCOMES_VARIABLE]), rank, {**ended, "host": hosts.current, "rank": rank})
+        told = {**ended, "host": hosts.current, "rank": rank}
+        _leave(Path(os.environ[OUTCOMES_VARIABLE]), rank, told)
+        if not hosts.leads and assignment.planned["distribution"] == MPI:
+            # The first host's mpirun ends with this process, and asks nobody why: it has to be told before.
+            tasks.settle(assignment.store, place.host(hosts.rank), told)
 
     ended = run_here(assignment, Path(os.environ[CODE_VARIABLE]), leave)
     if rank == 0 or "error" in ended:
