@@ -121,12 +121,12 @@ def _text(value: Any) -> str:
     raise _WrongError(f"It must be text, not {value!r}.", "Write it in quotes.")
 
 
-def _matching(pattern: re.Pattern[str], words: str) -> Callable[[Any], str]:
+def _matching(pattern: re.Pattern[str], what: str, next_step: str) -> Callable[[Any], str]:
     def form(value: Any) -> str:
         text = _text(value)
         if pattern.fullmatch(text):
             return text
-        raise _WrongError(f"{text!r} is not {words}.", f"Write {words}.")
+        raise _WrongError(f"{text!r} is no {what}.", next_step)
 
     return form
 
@@ -273,7 +273,7 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "extras": _texts,
     "groups": _texts,
     "python": _python,
-    "torch": _matching(_TORCH, "cpu, auto, or a CUDA version such as cu126"),
+    "torch": _matching(_TORCH, "build of PyTorch", "Write cpu, auto, or a CUDA version such as cu126."),
     "apt": _apt,
     "env": _variables,
     "dockerfile": _text,
@@ -281,12 +281,12 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "copy": _copy,
     "code": _flag,
     "entrypoint": _entrypoint,
-    "user": _matching(_USER, "a user: name, uid or uid:gid"),
+    "user": _matching(_USER, "user", "Write a name, a uid, or uid:gid."),
     "workdir": _folder,
     "platform": lambda value: str(Platform.parse(_text(value))),
     "builder": _builder,
-    "repository": _matching(_REPOSITORY, "a repository's name: a-z, 0-9 and . _ - /"),
-    "tag": _matching(_TAG, "a tag: letters, digits, '.', '_' and '-', at most 128"),
+    "repository": _matching(_REPOSITORY, "repository's name", "Use a-z, 0-9 and . _ - /, for example team/app."),
+    "tag": _matching(_TAG, "tag", "Use letters, digits, '.', '_' and '-', at most 128."),
     "secrets": _secrets,
 }
 """Each field's form."""

@@ -214,7 +214,8 @@ def _momentary(refusal: Refusal) -> ClaryError | None:
 
 
 def _access(refusal: Refusal) -> ClaryError | None:
-    if refusal.status == 401 or refusal.code == "UNAUTHORIZED":
+    expired = "token has expired" in refusal.said  # which Amazon ECR says with 403, DENIED
+    if refusal.status == 401 or refusal.code == "UNAUTHORIZED" or expired:
         return PermissionDeniedError(
             "registry.unauthorized",
             f"{refusal.host} does not take the sign-in for {refusal.subject}{refusal.said}.",

@@ -39,6 +39,7 @@ def told(status: int, code: str, text: str = "words", *, method: str = "PUT", up
     [
         (401, "UNAUTHORIZED", "", PermissionDeniedError, "registry.unauthorized"),
         (403, "DENIED", "", PermissionDeniedError, "registry.forbidden"),
+        (403, "DENIED", "Your authorization token has expired.", PermissionDeniedError, "registry.unauthorized"),
         (404, "NAME_UNKNOWN", "", NotFoundError, "registry.unknown_repository"),
         (404, "MANIFEST_UNKNOWN", "", NotFoundError, "registry.not_found"),
         (404, "", "", NotFoundError, "registry.not_found"),
