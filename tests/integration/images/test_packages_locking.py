@@ -227,6 +227,51 @@ def test_a_lock_of_uv_is_used_as_it_is(bench: Bench) -> None:
     assert "torch='cpu' does not count" in bench.lock(torch="cpu").notes[0]
 
 
+def test_a_uv_lock_that_its_project_has_outgrown_is_refused(bench: Bench) -> None:
+    for name in ("base", "plots", "train", "more"):
+        bench.index.add_wheel(name)
+    bench.lay("near")
+
+    def write(base: str = "base>=0.5,<2", train: str = "train", more: str = "") -> None:
+        bench.write(
+            "pyproject.toml",
+            '[project]\nname = "My_Own"\nversion = "1"\nrequires-python = ">=3.11"\n'
+            f'dependencies = ["{base}", "near; python_version < \'4\'"{more}]\n'
+            "[project.optional-dependencies]\np = ['plots']\nall = ['my-own[p]']\n"
+            f"[dependency-groups]\nt = ['{train}', {{ include-group = 'o' }}]\no = ['more']\n"
+            "[tool.uv.sources]\nnear = { path = 'libs/near' }\n",
+        )
+
+    write()
+    done = resolving.run(["lock"], bench.project, bench.environment)
+    assert done.returncode == 0, done.stderr
+    mirrored = {**bench.environment, "UV_DEFAULT_INDEX": "http://127.0.0.1:9/mirror"}
+    assert _names(bench.lock(extras=["all"], groups=["t"], environment=mirrored)) == [
+        "base", "more", "near", "plots", "train"
+    ]  # fmt: skip
+    write("Base <2, >=0.5")  # the same in other words
+    assert _names(bench.lock()) == ["base", "near"]
+    write("base>=0.6", train="train<3", more=", 'more'")
+    refused = bench.refused()
+    assert (refused.code, refused.next_step) == ("image.lock_outdated", "Run `uv lock`.")
+    assert refused.summary == "uv.lock is older than pyproject.toml: it does not know base>=0.6, more."
+    write(train="train<3")
+    assert _names(bench.lock()) == ["base", "near"], "a group that is not asked for does not count"
+    assert "train<3" in bench.refused(groups=["t"]).summary
+
+
+def test_a_uv_lock_that_lies_deeper_has_its_own_project_beside_it(bench: Bench) -> None:
+    bench.index.add_wheel("base")
+    bench.write("app/pyproject.toml", '[project]\nname = "app"\nversion = "1"\ndependencies = ["base"]\n')
+    done = resolving.run(["lock"], bench.project / "app", bench.environment)
+    assert done.returncode == 0, done.stderr
+    assert _names(bench.lock("app/uv.lock")) == ["base"]
+    (bench.project / "app/pyproject.toml").unlink()
+    refused = bench.refused("app/uv.lock")
+    assert refused.code == "image.requirements_not_found"
+    assert "app/uv.lock has no pyproject.toml beside it" in refused.summary
+
+
 def test_a_pylock_has_groups_of_its_own(bench: Bench) -> None:
     for name in ("base", "more"):
         bench.index.add_wheel(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
-from clary.images.packages import documents, sources, targets, uv_failures
+from clary.images.packages import documents, sources, targets, uv_failures, uv_locks
 from clary.images.packages.sources import OWN, Kind, Source
 
 if TYPE_CHECKING:
@@ -47,12 +47,13 @@ def resolve(
     """Resolve a source for a target; packages that are ``provided`` are left out, and what only they need.
 
     Raises ConfigError, NotFoundError, PermissionDeniedError, as ``uv_failures.told`` says; ConfigError
-    ``image.python_mismatch`` for a script's ``requires-python``.
+    ``image.python_mismatch`` for a script's ``requires-python``, ``image.lock_outdated`` for a uv.lock.
     """
     if source.kind is Kind.PYLOCK:
         assert source.file is not None
         return Resolved(source.file.read_bytes(), source.folder)
     if source.kind is Kind.UV_LOCK:
+        uv_locks.check(source)
         note = () if torch is None else (f"torch={torch!r} does not count: {source} names the builds of PyTorch.",)
         return Resolved(_exported(source, python, environment, provided), source.folder, note)
     if source.kind in (Kind.PYPROJECT, Kind.SCRIPT):
@@ -112,7 +113,7 @@ def _compiled(
 
 
 def _exported(source: Source, python: Python, environment: Mapping[str, str], provided: Sequence[str]) -> bytes:
-    own = documents.table(documents.toml(source.project / "pyproject.toml"), "project").get("name")
+    own = documents.table(documents.toml(sources.project_file(source)), "project").get("name")
     options = ["--frozen", "--no-emit-project", "--no-default-groups", "--python", sys.executable]
     options += [part for name in (OWN, *provided) if name != own for part in ("--prune", name)]
     options += ["--package", str(own)] if source.folder != source.project and own else []

@@ -163,6 +163,22 @@ def read(
     return Source(Kind.LIST, project, listed=tuple(one.strip() for one in said)) if said else None
 
 
+def project_file(source: Source) -> Path:
+    """Return the ``pyproject.toml`` that a source is of: the project's own, else the one beside the source's file.
+
+    Raises ConfigError ``image.requirements_not_found`` for a lock that has none.
+    """
+    for folder in (source.project, source.folder):
+        if (folder / "pyproject.toml").is_file():
+            return folder / "pyproject.toml"
+    raise ConfigError(
+        "image.requirements_not_found",
+        f"{source} has no pyproject.toml beside it, without which uv cannot read it.",
+        next_step="Put it there, or export the lock: `uv export --format pylock.toml -o pylock.toml`.",
+        field=FIELD,
+    )
+
+
 def _of_file(file: Path, project: Path, extras: tuple[str, ...], groups: tuple[str, ...]) -> Source:
     source = Source(_kind(file), project, file, extras=extras, groups=groups)
     if source.kind in (Kind.PYPROJECT, Kind.UV_LOCK):
@@ -306,8 +322,7 @@ def _unusable(where: str) -> ConfigError:
 
 def _check_choices(source: Source) -> None:
     """Refuse extras and groups that the project does not have."""
-    project_file = source.project / "pyproject.toml"
-    document = toml(project_file if project_file.is_file() else source.folder / "pyproject.toml")
+    document = toml(project_file(source))
     if "optional-dependencies" not in strings(table(document, "project").get("dynamic")):
         check_known("extra", source.extras, table(document, "project", "optional-dependencies"))
     check_known("group", source.groups, table(document, "dependency-groups"))
