@@ -345,7 +345,7 @@ def test_c11_hosts_see_each_other_by_name(jobs: Jobs) -> None:
         me, hosts = config["current_host"], config["hosts"]
         server = socket.create_server(("", 7777))
         if me != "algo-1":
-            for _ in range(500):
+            for _ in range(5000):
                 try: peer = socket.create_connection(("algo-1", 7777), 1); break
                 except OSError: time.sleep(0.01)
             peer.sendall(me.encode())
@@ -374,7 +374,7 @@ def test_c12_network_isolation_means_no_network(jobs: Jobs) -> None:
         import os, socket
         port = int(os.environ["PORT"])
         for address in [("127.0.0.1", port), ("169.254.170.2", 80), ("10.0.0.2", 80)]:
-            try: socket.create_connection(address, 2); print("reached", address[0])
+            try: socket.create_connection(address, 20); print("reached", address[0])
             except OSError: print("nothing at", address[0])
         print([name for name in os.environ if name.startswith("AWS_C") or name.startswith("AWS_E")])
     """

@@ -101,7 +101,7 @@ def test_bodies_ask_and_tell_and_fail_as_in_the_flows_own_job(lab: Lab) -> None:
 
 
 def test_a_flow_whose_job_is_killed_takes_up_the_calls_that_it_has_begun(lab: Lab) -> None:
-    run = start(lab, "spread", count=2, pause=4.0)
+    run = start(lab, "spread", count=2, pause=8.0)
     until(lambda: len(bodies(lab, run)) == 2)
     os.kill(container(service.get_run(lab.stack, run.id).attempts[0].job or ""), signal.SIGKILL)
     until(lambda: service.get_run(lab.stack, run.id).status == "interrupted")

@@ -85,7 +85,7 @@ def test_a_killed_local_run_is_interrupted_at_once_and_goes_on(terminal: Command
         "run",
         "fine.py:steps",
         "-i",
-        "pause=1.5",
+        "pause=4",
         "--stack",
         "local",
     ]

@@ -250,7 +250,7 @@ def test_what_goes_on_earlier_is_the_same_attempt_and_its_schedule_is_taken_back
 @pytest.mark.parametrize("flow", ["killed_after_claim", "killed_after_schedule"])
 def test_a_job_that_is_killed_while_it_suspends_its_run(bed: Bed, flow: str) -> None:
     scheduled = flow == "killed_after_schedule"
-    run = bed.start(flow, seconds=bed.hours(1) if scheduled else 12)
+    run = bed.start(flow, seconds=bed.hours(1) if scheduled else 25)
     until(lambda: any("here it is killed" in line for line in bed.lines(run)), "the first attempt", seconds=PATIENCE)
     state = bed.state(run)
     assert state.attempt is not None

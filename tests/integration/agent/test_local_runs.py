@@ -124,7 +124,7 @@ def test_an_input_that_cannot_be_kept_is_named(local: Stack) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack) -> None:
-    process = _begin(local, "flows.py:squares", count=40, pause=0.05)
+    process = _begin(local, "flows.py:squares", count=100, pause=0.05)
     run = until(lambda: _under_way(local, 3))
     assert run.status == "running"
     process.send_signal(signal.SIGKILL)
@@ -139,7 +139,7 @@ def test_a_killed_process_shows_at_once_and_its_run_goes_on(local: Stack) -> Non
     kept = len(seen.calls)
     again = service.resume(local, run.id)
     assert again.status == "completed"
-    assert [call.attempt for call in again.calls] == [1] * kept + [2] * (40 - kept)
+    assert [call.attempt for call in again.calls] == [1] * kept + [2] * (100 - kept)
 
 
 @pytest.mark.usefixtures("project")

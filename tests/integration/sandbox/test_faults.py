@@ -147,7 +147,7 @@ def test_state_changes_arrive_as_events(idle: Sandbox) -> None:
 def test_events_are_repeated_and_delayed(idle: Sandbox) -> None:
     listener = Listener(idle)
     name = f"twice-{time.time_ns()}"
-    idle.faults.delay_events(0.5, job=name)
+    idle.faults.delay_events(3, job=name)
     idle.faults.duplicate_events(job=name)
     idle.client("sagemaker").create_training_job(**make_training_request(idle, name, Environment={"end": "Completed"}))
     events = listener.events_of(name, 4)

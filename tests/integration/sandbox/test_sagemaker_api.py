@@ -287,5 +287,11 @@ def test_rates_are_enforced_by_default(own_idle: Sandbox) -> None:
     from botocore.config import Config
 
     client = own_idle.client("sagemaker", config=Config(retries={"total_max_attempts": 1}))
-    assert len([client.list_training_jobs() for _ in range(2)]) == 2
-    assert refusal(client.list_training_jobs) == ("ThrottlingException", "Rate exceeded")
+    answered = []
+
+    def ask_often() -> None:
+        for _ in range(100):  # the first requests of a slow machine may be too slow to be too many
+            answered.append(client.list_training_jobs())
+
+    assert refusal(ask_often) == ("ThrottlingException", "Rate exceeded")
+    assert len(answered) >= 2

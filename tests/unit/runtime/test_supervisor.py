@@ -407,10 +407,14 @@ def test_children_that_lost_their_parent_are_reaped(job: Job) -> None:
                     if grandchild == 0: time.sleep(0.05)
                     os._exit(0)
                 os.waitpid(child, 0)
-            time.sleep(0.5)
-            state = [open(f"/proc/{pid}/stat").read().split() for pid in os.listdir("/proc") if pid.isdigit()
-                     and os.path.exists(f"/proc/{pid}/stat")]
-            return sum(one[2] == "Z" and one[3] == str(os.getppid()) for one in state)
+            def unreaped():
+                state = [open(f"/proc/{pid}/stat").read().split() for pid in os.listdir("/proc") if pid.isdigit()
+                         and os.path.exists(f"/proc/{pid}/stat")]
+                return sum(one[3] == str(os.getppid()) for one in state) - 1  # without this process
+            for _ in range(400):
+                if not unreaped(): break
+                time.sleep(0.05)
+            return unreaped()
         """
     )
     subreaper = "import ctypes; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); " + START

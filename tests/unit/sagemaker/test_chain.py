@@ -69,7 +69,7 @@ def test_the_roles_keys_sign_every_client(sign_in: SignIn) -> None:
     place.close()
 
 
-@pytest.mark.parametrize(("seconds", "assumed"), [(900.0, 1), (3600.0, 1), (1.2, 3)])
+@pytest.mark.parametrize(("seconds", "assumed"), [(900.0, 1), (3600.0, 1), (6.0, 2)])
 def test_a_role_is_assumed_again_before_its_keys_end_and_not_for_every_request(
     sign_in: SignIn, seconds: float, assumed: int
 ) -> None:

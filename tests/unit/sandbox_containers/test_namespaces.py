@@ -235,7 +235,7 @@ def test_the_container_ends_with_its_launcher_and_with_its_folder(machine: Machi
     assert started.result()[0] == 137
     assert not (started.spec.scratch / EXIT).exists()
     until(lambda: not lives(state["pid"], state["started"]), "the end of the container after its launcher's")
-    assert not any(Path(group).exists() for group in groups)
+    until(lambda: not any(Path(group).exists() for group in groups), "the end of the control groups")
 
     started = machine.start("import time; print('up'); time.sleep(600)")
     started.await_text("up")

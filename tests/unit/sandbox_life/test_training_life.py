@@ -44,7 +44,7 @@ def test_no_capacity_fails_the_job_before_it_costs_anything(platform: Platform) 
 
 
 def test_capacity_that_comes_late_is_said_meanwhile(platform: Platform) -> None:
-    platform.faults["insufficient_capacity"] = [{"seconds": 60}]
+    platform.faults["insufficient_capacity"] = [{"seconds": 300}]
     job = platform.train("j", "pass")
     until(
         lambda: "Insufficient capacity" in platform.now(job)["SecondaryStatusTransitions"][-1]["StatusMessage"],
@@ -109,7 +109,7 @@ def test_only_internal_errors_are_tried_again(platform: Platform, retries: int, 
 
 
 def test_a_planned_interruption_starts_the_job_again_and_is_not_billed(platform: Platform) -> None:
-    platform.faults["spot_interruption"] = [{"seconds": 20}]
+    platform.faults["spot_interruption"] = [{"seconds": 300}]
     code = (
         "import os, signal, time; os.makedirs('/opt/ml/checkpoints', exist_ok=True)\n"
         "if os.path.exists('/opt/ml/checkpoints/c'): raise SystemExit\n"
@@ -155,7 +155,7 @@ def test_a_job_goes_on_over_a_restart_of_the_sandbox(make_platform: Callable[...
 def test_lost_containers_are_an_internal_error(make_platform: Callable[..., Platform], retries: int) -> None:
     before = make_platform()
     request = {"RetryStrategy": {"MaximumRetryAttempts": 1}} if retries else {}
-    job = before.train("j", "print('up'); import time; time.sleep(1)", **request)
+    job = before.train("j", "print('up'); import time; time.sleep(4)", **request)
     until(lambda: "up" in before.log(job), "the first line")
     before.close()
     (state,) = before.data.glob(f"jobs/*/*/*/scratch/{STATE}")
