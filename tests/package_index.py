@@ -13,15 +13,15 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import trustme
 
 USER, PASSWORD = "builder", "pa55-w0rd/+planted"
 """The password has characters that a URL must escape."""
@@ -308,16 +308,16 @@ def _normal(filename: str) -> str:
 
 
 @contextmanager
-def serving(*, password: str | None = None, certificate: Path | None = None) -> Iterator[PackageIndex]:
-    """Give an index that answers until the end; by TLS where a file with a key and a certificate is given."""
+def serving(*, password: str | None = None, authority: trustme.CA | None = None) -> Iterator[PackageIndex]:
+    """Give an index that answers until the end; by TLS where somebody is named who vouches for it."""
     handler = type("Handler", (_Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    if certificate is not None:
+    if authority is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    scheme = "http" if certificate is None else "https"
+    scheme = "http" if authority is None else "https"
     index = PackageIndex(f"127.0.0.1:{server.server_port}", password, scheme=scheme)
     handler.index = index  # type: ignore[attr-defined]  # a class made for this server
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -338,30 +338,3 @@ def environment(index: PackageIndex, home: Path, url: str | None = None) -> dict
         "UV_DEFAULT_INDEX": url or index.url,
         "UV_HTTP_RETRIES": "0",
     }
-
-
-def certificate(folder: Path) -> Path:
-    """Make a key and a certificate of its own for 127.0.0.1, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "tests")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file = folder / "certificate.pem"
-    file.write_bytes(key.private_bytes(*form) + made.public_bytes(serialization.Encoding.PEM))
-    return file

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 import package_index
 from clary.errors import ClaryError, Retry
@@ -292,8 +293,9 @@ def test_a_certificate_of_ones_own_is_trusted_where_it_is_named(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clary.images.packages.downloading._PAUSES", (0.0,))
-    certificate = package_index.certificate(tmp_path)
-    with package_index.serving(certificate=certificate) as index:
+    authority, certificate = trustme.CA(), tmp_path / "certificate.pem"
+    authority.cert_pem.write_to_path(str(certificate))
+    with package_index.serving(authority=authority) as index:
         wheel = _wheel(index)
         environment = package_index.environment(index, tmp_path / "home")
         refused = _refused(index, tmp_path / "other", wheel, environment=environment)
