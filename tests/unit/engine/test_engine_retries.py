@@ -250,7 +250,7 @@ class TestTimeouts:
         def hang() -> None:
             import subprocess
 
-            subprocess.run(["sh", "-c", f"echo $$ > {child}; exec sleep 60"], check=False)
+            subprocess.run(["sh", "-c", f"echo $$ > {child}; exec sleep 600"], check=False)
 
         @flow
         def body() -> str:
