@@ -24,7 +24,8 @@ MADE = "<!-- Made by scripts/gen_docs.py: change the code, then run it. -->"
 INTRODUCTION = """\
 Every command takes `-o json`: stdout is then nothing but one JSON document, `{"command", "item"}` or
 `{"command", "items", "count"}`, and an error is `{"command", "error"}` on stderr. `runs logs -f -o json` writes one
-JSON object a line. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the run that was followed or
+JSON object a line. JSON has no number for what is none or infinite: that is the text `"NaN"`, `"Infinity"` or
+`"-Infinity"`. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the run that was followed or
 waited for waits itself, for an answer or a moment, 130 Ctrl-C. `clary executions` is another name of `clary runs`. The
 groups of components (`orchestrator`, `artifact-store`, `container-registry`, `image-builder`, `secrets-manager`) have
 the same commands, shown once; `artifact_store` and the like work too."""

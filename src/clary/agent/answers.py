@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import lifecycle, local
@@ -11,6 +13,8 @@ from clary.journal.state import RunState, fold
 from clary.journal.writer import append
 
 if TYPE_CHECKING:
+    from jsonschema import FormatChecker
+
     from clary.agent.lifecycle import Seen
     from clary.agent.place import Place
     from clary.journal.records import Record
@@ -47,14 +51,9 @@ def answer(place: Place, run: str, name: str | None, value: Any, *, how: str = r
 
 def check(asked: Record, value: Any) -> None:
     """Refuse an answer that does not fit its question: ValidationError ``wait.bad_answer``, with where and why."""
-    import jsonschema
-
-    problems = sorted(
-        jsonschema.Draft202012Validator(asked["schema"]).iter_errors(value), key=lambda one: one.json_path
-    )
-    if not problems:
+    found = _problems(asked["schema"], value)
+    if not found:
         return
-    found = [{"field": problem.json_path, "message": problem.message} for problem in problems]
     raise ValidationError(
         "wait.bad_answer",
         f"The answer to {asked['name']!r} does not fit: "
@@ -64,6 +63,11 @@ def check(asked: Record, value: Any) -> None:
         field=asked["name"],
         details={"findings": found, "schema": asked["schema"]},
     )
+
+
+def fits(schema: Record, value: Any) -> bool:
+    """Tell whether an answer fits the schema of its question."""
+    return not _problems(schema, value)
 
 
 def expected(schema: Record) -> str:
@@ -84,6 +88,59 @@ def expected(schema: Record) -> str:
     shown = words.get(schema.get("type", ""), "JSON")
     members = schema.get("properties")
     return f"{shown} with {', '.join(members)}" if members else shown
+
+
+def _problems(schema: Record, value: Any) -> list[dict[str, str]]:
+    """Return where and why an answer does not fit a schema."""
+    import jsonschema
+
+    checked = jsonschema.Draft202012Validator(schema, format_checker=_formats()).iter_errors(value)
+    return [
+        {"field": problem.json_path, "message": problem.message}
+        for problem in sorted(checked, key=lambda one: one.json_path)
+    ]
+
+
+@functools.cache
+def _formats() -> FormatChecker:
+    """Return the checker of the formats of texts: those that pydantic writes into schemas are read as it reads them."""
+    import datetime
+    import ipaddress
+    import uuid
+
+    import pydantic
+    from jsonschema import FormatChecker
+
+    kinds: dict[str, Any] = {
+        "date": datetime.date,
+        "date-time": datetime.datetime,
+        "time": datetime.time,
+        "duration": datetime.timedelta,
+        "uuid": uuid.UUID,
+        **{f"uuid{version}": getattr(pydantic, f"UUID{version}") for version in (1, 3, 4, 5, 6, 7, 8)},
+        "ipv4": ipaddress.IPv4Address,
+        "ipv4network": ipaddress.IPv4Network,
+        "ipv4interface": ipaddress.IPv4Interface,
+        "ipv6": ipaddress.IPv6Address,
+        "ipv6network": ipaddress.IPv6Network,
+        "ipv6interface": ipaddress.IPv6Interface,
+        "ipvanyaddress": pydantic.IPvAnyAddress,
+        "ipvanynetwork": pydantic.IPvAnyNetwork,
+        "ipvanyinterface": pydantic.IPvAnyInterface,
+        "uri": pydantic.AnyUrl,
+        "base64": pydantic.Base64Bytes,
+        "base64url": pydantic.Base64UrlBytes,
+    }
+    checker = FormatChecker(["email", "regex"])
+
+    def reads(kind: Any, value: object) -> bool:
+        if isinstance(value, str):
+            pydantic.TypeAdapter(kind).validate_json(json.dumps(value))
+        return True
+
+    for name, kind in kinds.items():
+        checker.checks(name, raises=ValueError)(functools.partial(reads, kind))
+    return checker
 
 
 def _asked(state: RunState, name: str | None) -> Record:

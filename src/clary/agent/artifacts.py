@@ -13,7 +13,7 @@ from clary.errors import NotFoundError, UsageError, nearest
 from clary.journal import records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from clary.agent.place import Place
     from clary.journal.records import Record
@@ -25,6 +25,8 @@ __all__ = ["Artifact", "describe", "export", "get", "list_artifacts"]
 SAVED, CHECKPOINT, RESULT = "saved", "checkpoint", "result"
 _SHORTEST_ADDRESS = 6
 """Characters of a digest from which on it names an artifact."""
+_SHOWN_DIGITS = 12
+"""Of a digest, where it tells artifacts apart."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,11 @@ def _digest(encoded: Record) -> str:
 
 def _find(state: RunState, what: str) -> tuple[str, str, Record]:
     kept = list(_kept(state))
-    for item in kept:
-        if item[0] == what:
-            return item
+    named = {_digest(item[2]): item for item in kept if item[0] == what}
+    if len(named) > 1:
+        raise _of_one_name(state.run, what, named)
+    if named:
+        return next(iter(named.values()))
     calls = [item for item in kept if _name_of_call(item[0]) == what]
     if len(calls) == 1:
         return calls[0]
@@ -158,6 +162,16 @@ def _find(state: RunState, what: str) -> tuple[str, str, Record]:
             field="name",
         )
     raise _not_found(state.run, what, kept)
+
+
+def _of_one_name(run: str, what: str, found: Mapping[str, tuple[str, str, Record]]) -> UsageError:
+    told = ", ".join(f"{digest[:_SHOWN_DIGITS]} ({kind})" for digest, (_, kind, _) in found.items())
+    return UsageError(
+        "artifact.ambiguous",
+        f"“{what}” stands for {len(found)} artifacts of run {run}: a value was saved by a name that is taken.",
+        next_step=f"Name one by its digest: {told}.",
+        field="name",
+    )
 
 
 def _name_of_call(path: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clary.agent import lifecycle
 from clary.agent.place import Place, place_of
 from clary.agent.present import run_view
-from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView
+from clary.agent.views import ArtifactView, AttemptView, CallView, FailureView, PhaseView, RunView, TryView
 from clary.control import database, projects, runs
 from clary.errors import AwsError, ClaryError, ConflictError, NotFoundError, UsageError
 from clary.ids import LENGTH, is_id
@@ -175,7 +175,12 @@ def _view(data: dict[str, Any]) -> RunView:
             **data,
             "failure": None if failure is None else FailureView(**{**failure, "frames": tuple(failure["frames"])}),
             "attempts": tuple(attempts),
-            "calls": tuple(CallView(**call) for call in data["calls"]),
+            "calls": tuple(_call_view(call) for call in data["calls"]),
             "artifacts": tuple(ArtifactView(**artifact) for artifact in data["artifacts"]),
         }
     )
+
+
+def _call_view(data: dict[str, Any]) -> CallView:
+    failed = tuple(TryView(**one) for one in data.get("failed_tries", ()))
+    return CallView(**{**data, "failed_tries": failed})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.agent import configuration, isolated, output, progress, secrets
 from clary.agent.locks import RunLock
-from clary.agent.present import call_view, run_view
+from clary.agent.present import call_view, note_of, run_view
 from clary.agent.specs import local_spec, store_spec
 from clary.artifacts import encode, only_names
 from clary.engine.attempt import Outcome, run_attempt
@@ -38,13 +38,12 @@ if TYPE_CHECKING:
     from clary.engine.progress import Board
     from clary.journal.log import Log
     from clary.journal.records import Record
+    from clary.journal.writer import Journal
     from clary.objects import ObjectStore
 
 _PATIENCE, _NAP = 10.0, 0.02
 """Seconds for which another process that holds a run's lock may take to record it, and between looks."""
 _DIED = "The process that ran it has died."
-_SHOWN = 5
-"""Calls that are named where there may be many."""
 _raised: dict[str, BaseException] = {}
 """What the last run of this process raised, by run: in the same process a person gets the exception itself."""
 
@@ -274,14 +273,24 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
             names = ", ".join(sorted(one.name for one in apart))
             observer.note(f"Isolated checkpoints run in this process: there are no other machines here ({names}).")
         for record in state.calls.values():
-            observer.call(call_view(record, place.store))
-
-    def told(record: Record) -> None:
-        if observer is not None:
-            with output.not_kept():
-                observer.call(call_view(record, place.store, attempt=attempt))
+            observer.call(call_view(record, place.store, state))
 
     boards: list[Board] = []
+    journals: list[Journal] = []
+
+    def opened(journal: Journal) -> None:
+        journals.append(journal)
+        boards.append(progress.board_here(place, journal, observer))
+
+    def told(record: Record) -> None:
+        if observer is None:
+            return
+        with output.not_kept():
+            if (text := note_of(record, time.time())) is not None:
+                observer.note(text)
+            else:
+                observer.call(call_view(record, place.store, journals[0].state, attempt=attempt))
+
     file = output.output_file(place.stack.artifact_store, state.run)
     with output.kept_output(file), masked_output(), _orderly_stop(), _closing(boards):
         outcome = run_attempt(
@@ -291,15 +300,14 @@ def _run(place: Place, log: Log, state: RunState, target: FlowTarget, observer: 
             attempt,
             host=socket.gethostname(),
             on_call=told,
-            on_open=lambda journal: boards.append(progress.board_here(place, journal, observer)),
+            on_open=opened,
             extend=_extend,
         )
     _raised.clear()
     if outcome.error is not None and outcome.status == "failed":
         _raised[state.run] = outcome.error
     if outcome.left_over and observer is not None:
-        shown = ", ".join(outcome.left_over[:_SHOWN]) + (" …" if len(outcome.left_over) > _SHOWN else "")
-        observer.note(f"{len(outcome.left_over)} recorded calls were not made again: {shown}")
+        observer.note(outcome.lost())
     if outcome.status == "failed" and outcome.failure is None and outcome.error is not None:
         raise outcome.error  # the record could not be written, so it does not tell
     return run_view(_closed(log, state, attempt, outcome), place.store)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from clary.agent import children, lifecycle, output, progress
-from clary.agent.present import call_view, phase_views, run_view
+from clary.agent.present import call_view, note_of, phase_views, run_view
 from clary.errors import ClaryError, Retry, ThrottledError
 from clary.journal import records
 from clary.journal.state import WAITING, fold
@@ -65,25 +65,6 @@ def lines(place: Place, run: str, *, follow: bool) -> Iterator[tuple[str, float,
     with place.log(run) as log:
         watch = _Watch(place, run, log, None)
         yield from _local_lines(watch, follow) if place.local else _job_lines(watch, follow)
-
-
-def note_of(record: Record, at: float) -> str | None:
-    """Return what to tell of a record that is neither a call nor an end; None for nothing."""
-    kind = record["kind"]
-    if kind in (records.TRY_FAILED, records.FLOW_RETRIED):
-        what = record.get("path", "The flow")
-        error = record["error"]
-        pause = max(0.0, record["next_at"] - at)
-        return f"{what}: try {record['n']} failed ({error['type']}: {error['message']}); again in {pause:.0f} s."
-    if kind == records.SUSPENDED and record.get("retry"):
-        return f"The platform ended the attempt; another one follows in {max(0.0, record['until'] - at):.0f} s."
-    if kind == records.WAIT:
-        return f"Waiting for an answer to {record['name']!r}: {record['question']}"
-    if kind == records.ANSWER:
-        return f"{record['path'].removeprefix('~wait:')}: {record['how']}" + (
-            f" by {record['by']}." if record["by"] else "."
-        )
-    return None
 
 
 class _Watch:
@@ -213,7 +194,7 @@ class _Watch:
 
     def _tell_call(self, record: Record) -> None:
         if self.observer is not None:
-            self.observer.call(call_view(record, self.place.store))
+            self.observer.call(call_view(record, self.place.store, self.state))
 
     def _tell_progress(self) -> None:
         self._next_progress = time.monotonic() + PROGRESS_SECONDS

@@ -14,6 +14,7 @@ from clary.agent.views import (
     FailureView,
     PhaseView,
     RunView,
+    TryView,
     WaitView,
 )
 from clary.artifacts import preview
@@ -51,7 +52,7 @@ def run_view(state: RunState, store: ObjectStore, jobs: Mapping[int, Record] | N
         result=None if state.output is None else preview(state.output),
         failure=_failure_of(state),
         attempts=tuple(_attempt_view(attempt, jobs.get(number)) for number, attempt in sorted(state.attempts.items())),
-        calls=tuple(call_view(record, store) for record in state.calls.values()),
+        calls=tuple(call_view(record, store, state) for record in state.calls.values()),
         call_jobs=_call_jobs(state),
         artifacts=tuple(_artifact_view(record, store) for record in state.saved.values()),
         facts=dict(state.logged),
@@ -81,8 +82,9 @@ def _wait_view(asked: Record, answer: Record | None) -> WaitView:
     )
 
 
-def call_view(record: Record, store: ObjectStore, *, attempt: int | None = None) -> CallView:
-    """Return the view of a recorded call; ``attempt`` for one that comes straight from the engine."""
+def call_view(record: Record, store: ObjectStore, state: RunState, *, attempt: int | None = None) -> CallView:
+    """Return the view of a recorded call of a run; ``attempt`` for one that comes straight from the engine."""
+    before = state.failed_tries.get(record["path"], ())
     failed = record["kind"] == records.CALL_FAILED
     output: Record = record.get("output", {})
     return CallView(
@@ -95,7 +97,28 @@ def call_view(record: Record, store: ObjectStore, *, attempt: int | None = None)
         artifact=store.url(output["at"]) if "at" in output else None,
         preview=f"{record['error']['type']}: {record['error']['message']}" if failed else preview(output),
         origin=record.get("origin"),
+        tries=len(before) + 1,
+        failed_tries=tuple(TryView(one["n"], f"{one['type']}: {one['message']}", one["at"]) for one in before),
     )
+
+
+def note_of(record: Record, at: float) -> str | None:
+    """Return what to tell of a record that is neither a call nor an end; None for nothing."""
+    kind = record["kind"]
+    if kind in (records.TRY_FAILED, records.FLOW_RETRIED):
+        what = record.get("path", "The flow")
+        error = record["error"]
+        pause = max(0.0, record["next_at"] - at)
+        return f"{what}: try {record['n']} failed ({error['type']}: {error['message']}); again in {pause:.0f} s."
+    if kind == records.SUSPENDED and record.get("retry"):
+        return f"The platform ended the attempt; another one follows in {max(0.0, record['until'] - at):.0f} s."
+    if kind == records.WAIT:
+        return f"Waiting for an answer to {record['name']!r}: {record['question']}"
+    if kind == records.ANSWER:
+        return f"{record['path'].removeprefix('~wait:')}: {record['how']}" + (
+            f" by {record['by']}." if record["by"] else "."
+        )
+    return None
 
 
 def _replay_of(state: RunState) -> Record:

@@ -1,8 +1,9 @@
 """A new run that begins with a copy of another's record, up to one call, and goes its own way from there.
 
-Copied is what the other run's flow has been given up to then: results of calls, readings of clock and chance, named
-values, facts, answers. Values are not copied but shared, by their address; so a replay runs on the stack of the run
-that it replays. The run exists once its last entry is written: a crash before that leaves nothing that anybody finds.
+Copied is what the other run's flow has been given up to then: results of calls (or what is to stand in their place),
+readings of clock and chance, named values, facts, answers. Values are not copied but shared, by their address; so a
+replay runs on the stack of the run that it replays. The run exists once its last entry is written: a crash before that
+leaves nothing that anybody finds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.agent import local
 from clary.artifacts import encode
-from clary.engine.replaying import REPLAY, SKIP
+from clary.engine.replaying import OVERRIDE, REPLAY, SKIP
 from clary.errors import ConflictError, NotFoundError, UsageError, nearest
 from clary.journal import records
 from clary.journal.records import new_entry
@@ -33,6 +34,7 @@ FAILED = frozenset({"failed", "timed_out"})
 _BATCH = 500
 """Records in one entry of the copy."""
 _SHOWN = 8
+_NOTHING: Mapping[str, Record] = {}
 _CALLS = frozenset({records.CALL, records.CALL_FAILED})
 _BY_PATH = frozenset({records.VALUE, records.SAVED, records.TIMER})
 
@@ -44,7 +46,8 @@ class Changes:
     flow: Mapping[str, Any] = field(default_factory=dict)
     """Inputs of the flow, by name."""
     checkpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By checkpoint name, for all its calls: ``{"input": {parameter: value}}`` or ``{"output": value}``."""
+    """By checkpoint name, for all its calls: ``{"input": {parameter: value}}`` or ``{"output": value}``. An output
+    replaces that of a call before the cut as well, an input holds for calls from the cut on."""
     calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The same by path, for one call."""
     skip: tuple[str, ...] = ()
@@ -107,11 +110,13 @@ def prepare(
         observer.note(f"Run {run} is under way; its record before {cut} is complete, and that is what is copied.")
     target.flow.bind({**dict.fromkeys(source.state.inputs), **changes.flow})
     changed = _checked(source, cut, changes)
-    copied = [*source.before(cut), *source.skipped(cut, changes.skip)]
+    skipped = source.skipped(cut, changes.skip)
+    outputs = _encoded({name: given["output"] for name, given in changed.items() if "output" in given}, place)
+    copied = [*source.before(cut, outputs), *skipped]
     overrides = {
         "flow": sorted(changes.flow),
         "inputs": {name: _encoded(given["input"], place) for name, given in changed.items() if "input" in given},
-        "outputs": _encoded({name: given["output"] for name, given in changed.items() if "output" in given}, place),
+        "outputs": outputs,
         "skip": list(changes.skip),
     }
     replay_of = {"run": run, "stack": source.state.stack, "at": cut, "tag": tag, "overrides": overrides}
@@ -183,8 +188,11 @@ class Source:
         """Tell whether a call comes before the cut: its record does, and it is not made by the call of the cut."""
         return self._last[path] < self._last[cut] and not path.startswith(f"{cut}/")
 
-    def before(self, cut: str) -> list[Record]:
-        """Return the copy of what the flow was given before the cut, in the order of the log."""
+    def before(self, cut: str, outputs: Mapping[str, Record] = _NOTHING) -> list[Record]:
+        """Return the copy of what the flow was given before the cut, in the order of the log.
+
+        ``outputs`` (encoded, by checkpoint name or path) stand in the place of those that were recorded.
+        """
         until = self._last[cut]
         state = self._state_before(until)
         copied: list[Record] = []
@@ -195,7 +203,8 @@ class Source:
                 continue
             if kind in _CALLS:
                 if self._holds(record, entry, state):
-                    copied.append(self._copy(record, REPLAY))
+                    output = outputs.get(path) or outputs.get(record["name"])
+                    copied.append(self._copy(record, REPLAY) if output is None else _overridden(record, output))
                 continue
             asked = kind in (records.WAIT, records.ANSWER) and path in state.waits and path in state.answers
             if asked or kind in _BY_PATH or kind == records.LOGGED:
@@ -266,20 +275,32 @@ class Source:
             field="at",
         )
 
-    def check(self, target: str, cut: str, *, as_call: bool) -> list[str]:
-        """Return the paths behind the cut that an override is for; raises what is wrong with its target."""
+    def find_targets(self, target: str, *, as_call: bool) -> list[str]:
+        """Return the paths that an override is for; raises NotFoundError ``replay.no_such_call``."""
         paths = [target] if as_call else self.names.get(target, [])
         if not paths or paths[0] not in self._last:
             raise self._no_such_call(target)
+        return paths
+
+    def behind(self, target: str, paths: list[str], cut: str) -> list[str]:
+        """Return those of the paths that run in a replay; raises UsageError ``replay.before_cut`` for none."""
         behind = [path for path in paths if not self.is_before(path, cut)]
         if behind:
             return behind
         raise UsageError(
             "replay.before_cut",
             f"{paths[0]} comes before {cut} in run {self.state.run}: it does not run in this replay.",
-            next_step=f"Replay from an earlier call: --at {paths[0]}.",
+            next_step=f"Replay from an earlier call: --at {paths[0]}. Its output can be replaced all the same.",
             field=target,
         )
+
+
+def _overridden(record: Record, output: Record) -> Record:
+    """Return the copy of a call that is to have another output; whatever it is called with, nobody asks for its own."""
+    kept = {name: record[name] for name in ("path", "name", "source")}
+    unchecked = dict.fromkeys(record["inputs"])
+    times = {"started": record["ended"], "ended": record["ended"]}
+    return {"kind": records.CALL, **kept, "inputs": unchecked, "output": output, **times, "origin": {"kind": OVERRIDE}}
 
 
 def _checked(source: Source, cut: str, changes: Changes) -> dict[str, Mapping[str, Any]]:
@@ -288,11 +309,12 @@ def _checked(source: Source, cut: str, changes: Changes) -> dict[str, Mapping[st
     for as_call, overrides in ((False, changes.checkpoints), (True, changes.calls)):
         for name, given in overrides.items():
             _check_form(name, given)
-            behind = source.check(name, cut, as_call=as_call)
-            known = source.call(behind[0])["inputs"]
-            for parameter in given.get("input", {}):
-                if parameter not in known:
-                    raise _no_such_input(name, parameter, known)
+            paths = source.find_targets(name, as_call=as_call)
+            if "input" in given:
+                known = source.call(source.behind(name, paths, cut)[0])["inputs"]
+                for parameter in given["input"]:
+                    if parameter not in known:
+                        raise _no_such_input(name, parameter, known)
             found[name] = given
     return found
 

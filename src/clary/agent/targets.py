@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary import errors
 from clary.code.project import Project, find_project
-from clary.errors import ClaryError, UsageError, nearest
+from clary.errors import ClaryError, NotFoundError, UsageError, nearest
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,6 +27,10 @@ _MIGRATIONS = {f"clary.{name}": f"docs/how-to/migrate-from-{name}.md" for name i
 """Where it is told what became of the modules of other tools."""
 _STDLIB = sys.stdlib_module_names - {"test"}
 """``test`` is of use to nobody but Python's own tests, and people call their files so."""
+
+
+_MAIN = "__main__"
+"""The module of a flow that is in no file."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,13 @@ def load_target(target: str) -> FlowTarget:
 def reload_target(root: Path, spec: Record) -> FlowTarget:
     """Return the flow that a run's spec names, from the project's folder on this machine.
 
-    Raises what ``load_target`` raises.
+    Raises what ``load_target`` raises; NotFoundError (``run.project_not_found``) for a flow that another process had in
+    no file.
     """
     if "file" in spec:
         _existing_file(root / spec["file"])
+    elif spec["module"] == _MAIN:
+        _check_main(spec["name"])
     return _loaded(Project(root, spec.get("file", "")), spec)
 
 
@@ -85,6 +92,22 @@ def target_of(flow: Flow[Any, Any]) -> FlowTarget:
         project = find_project(file)
         return FlowTarget(flow, project, {"file": project.entry, "name": name})
     return FlowTarget(flow, _project_of_module(dotted, file), {"module": dotted, "name": name})
+
+
+def _check_main(name: str) -> None:
+    """Refuse a flow that was typed into another process, whose code nothing has kept."""
+    from clary.flows import Flow
+    from clary.runtime.loading import find_flow
+
+    if isinstance(find_flow(sys.modules[_MAIN], name), Flow):
+        return
+    raise NotFoundError(
+        "run.project_not_found",
+        f"The flow {name} was in no file (python -c, standard input or an interpreter), so its code is gone.",
+        next_step=f'Put it into a file and start a new run there; {name}.replay(RUN, at=CALL, on_change="accept") '
+        "begins one with what this run has recorded before that call.",
+        field="run",
+    )
 
 
 def _loaded(project: Project, spec: Record) -> FlowTarget:

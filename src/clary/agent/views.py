@@ -19,6 +19,7 @@ __all__ = [
     "PhaseView",
     "ProgressView",
     "RunView",
+    "TryView",
     "WaitView",
 ]
 
@@ -71,6 +72,17 @@ class AttemptView:
 
 
 @dataclass(frozen=True)
+class TryView:
+    """One failed try of a call, after which another followed."""
+
+    number: int
+    """From 1."""
+    error: str
+    at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True)
 class CallView:
     """One checkpoint call of a run."""
 
@@ -88,6 +100,10 @@ class CallView:
     origin: dict[str, Any] | None = None
     """Of a result that was not computed in this run: ``kind`` (``cache``, ``replay``, ``skip``, ``override``), and but
     for the last ``run``, ``path`` and ``at`` (epoch seconds) of the call that computed it."""
+    tries: int = 1
+    """How often its body was run for this result."""
+    failed_tries: tuple[TryView, ...] = ()
+    """All of them but the last."""
 
 
 @dataclass(frozen=True)

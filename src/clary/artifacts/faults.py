@@ -19,7 +19,9 @@ _MOST = 10_000
 """Children of one object that are tried."""
 _STEPS = (
     (("lock", "RLock", "Condition", "Event", "Semaphore", "Thread"), "Make it where it is used, inside the call."),
-    (("generator", "coroutine", "async_generator", "map", "filter", "zip"), "Return list(…) of what it yields."),
+    (("generator", "map", "filter", "zip"), "Return list(…) of what it yields."),
+    (("async_generator",), "Return [item async for item in …], a list of what it yields."),
+    (("coroutine", "Task", "Future"), "Await it, and return what that gives."),
     (("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
      "Close the file and return its path (pathlib.Path), which keeps its content, or what you read from it."),
     (("socket", "SSLSocket", "Connection", "Client", "Session"), "Open the connection inside the call that uses it."),
@@ -36,10 +38,16 @@ def not_serializable(value: Any, label: str, error: Exception) -> SerializationE
     return SerializationError(
         "value.not_serializable",
         f"{what}, a {kind}: {_reason(error)}",
-        next_step=next((step for kinds, step in _STEPS if type(part).__name__ in kinds), _ANY_STEP),
+        next_step=_step(part),
         field=path,
         details={"path": path, "type": kind},
     )
+
+
+def _step(part: Any) -> str:
+    """Return what to do about a part, by its class or one that this is made from, such as a task of asyncio's."""
+    classes = {kind.__name__ for kind in type(part).__mro__}
+    return next((step for kinds, step in _STEPS if not classes.isdisjoint(kinds)), _ANY_STEP)
 
 
 def _kind(part: Any) -> str:

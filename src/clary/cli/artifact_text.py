@@ -22,7 +22,8 @@ def listing(found: Sequence[Artifact]) -> None:
     body = [
         [one.name, one.kind, one.type, size_text(one.size), one.digest[:_DIGITS], _cut(one.preview)] for one in found
     ]
-    output.table(("NAME", "KIND", "TYPE", "SIZE", "DIGEST", "PREVIEW"), body)
+    headers = ("NAME", "KIND", "TYPE", "SIZE", "DIGEST", "PREVIEW")
+    output.table(headers, body, widest={"NAME": output.LONGEST_NAME, "TYPE": output.LONGEST_NAME})
 
 
 def page(one: Artifact) -> None:

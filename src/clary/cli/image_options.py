@@ -60,7 +60,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Take those options out of a command's values and return what they say, over what the file says.
 
-    Raises UsageError ``cli.bad_input``, ConfigError ``image.bad_file``.
+    Raises UsageError ``cli.bad_input``, and what ``image_file`` raises.
     """
     file = values.pop("file", None)
     found = dict(image_file(file)) if file else {}
@@ -76,29 +76,51 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def image_file(file: str) -> Mapping[str, Any]:
-    """Return what a YAML file says of an image. Raises ConfigError ``image.bad_file``."""
+    """Return what a YAML file says of an image.
+
+    Raises ConfigError ``image.bad_file``, ValidationError ``image.invalid``, which names the file.
+    """
     from pathlib import Path
 
     from clary.errors import ConfigError
+    from clary.images import spec
     from clary.stacks import plain_yaml
 
+    text = ""
     try:
-        said = plain_yaml.load(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_text(encoding="utf-8")
+        said = plain_yaml.load(text)
     except OSError as error:
         said, problem = None, str(error.strerror)
     except ValueError as error:
-        said, problem = None, str(error)
+        said, problem = None, _yaml_problem(text) or str(error)
     else:
         problem = "it is no table of an image's fields"
     if isinstance(said, Mapping):
         inner = said.get("image")
-        return inner if isinstance(inner, Mapping) and len(said) == 1 else said
+        fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) and len(said) == 1 else said
+        spec.parsed(fields, source=file, whole=False)  # options may say what is missing
+        return fields
     raise ConfigError(
         "image.bad_file",
         f"{file} cannot be read: {problem}.",
         next_step="Write fields of an image in YAML, such as `base: python:3.12`; docs/reference/image.md has them.",
         field="file",
     )
+
+
+def _yaml_problem(text: str) -> str | None:
+    """Return what is wrong with a text as YAML, and in which line; None where it is YAML."""
+    import yaml
+
+    try:
+        yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark is not None else ""
+        return f"{error.problem or error.context}{line}"
+    except yaml.YAMLError:
+        return None
+    return None
 
 
 def image_value(text: str) -> Any:

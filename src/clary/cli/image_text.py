@@ -133,7 +133,7 @@ def _table(title: str, values: Mapping[str, str]) -> None:
     if values:
         say()
         say(output.style(title, bold=True))
-        output.rows(sorted(values.items()), indent="  ")
+        output.rows(((name, value or '""') for name, value in sorted(values.items())), indent="  ")
 
 
 def _short(digest: str) -> str:

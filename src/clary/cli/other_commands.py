@@ -1,4 +1,4 @@
-"""Commands and options of Kitaru's command line that have another name here, or no place: one table of each.
+"""Commands and options of Kitaru's and ZenML's command lines that have another name here, or no place: tables.
 
 It loads nothing, for the root of the command line reads it.
 """
@@ -6,12 +6,21 @@ It loads nothing, for the root of the command line reads it.
 from __future__ import annotations
 
 _NO_SERVER = "Clary has no server yet: a stack's bucket is enough, and whoever may read it sees its runs."
+_CHOOSE_STACK = "Choose a stack: clary stack use NAME, or make one: clary stack create NAME …."
 _NO_DEPLOYMENTS = "A deployment is started by a server, and Clary has none yet."
+_NO_SCHEDULES = (
+    "Schedules are still to come.",
+    "Start the flow by your own scheduler: clary run FILE:FLOW --input NAME=VALUE.",
+)
 _NO_COMPARISON = "Runs are not compared."
 _BOTH = "Look at both: clary runs show RUN; clary artifacts show RUN NAME shows a value."
 
 OTHER_COMMANDS: dict[str, tuple[str, str]] = {
     "analytics": ("Clary sends nothing about its use to anybody.", "There is nothing to switch off."),
+    "artifact": (
+        "Artifacts have no versions: each belongs to the run that has kept it.",
+        "List them with `clary artifacts list RUN`, read one with `clary artifacts get RUN NAME`.",
+    ),
     "auth": (_NO_SERVER, "Access is that to the stack's bucket and roles: clary iam prints the least of it."),
     "build": (
         "An image is made when a run needs it, and a project's code is sent with each run.",
@@ -21,17 +30,47 @@ OTHER_COMMANDS: dict[str, tuple[str, str]] = {
         "Nothing is cleaned by the dozen: runs, stacks and secrets are kept until you delete them.",
         "Forget a stack with `clary stack delete NAME`, cached results with `clary cache clear`.",
     ),
+    "code-repository": (
+        "Code is sent with each run; no repository has to be known.",
+        "Go on with `clary run FILE:FLOW`.",
+    ),
+    "connect": (_NO_SERVER, _CHOOSE_STACK),
     "deploy": (_NO_DEPLOYMENTS, "Start the flow when it is needed: clary run FILE:FLOW --input NAME=VALUE."),
+    "deployment": (_NO_DEPLOYMENTS, "Start the flow when it is needed: clary run FILE:FLOW --input NAME=VALUE."),
+    "disconnect": (_NO_SERVER, _CHOOSE_STACK),
     "flow": ("Flows are not registered: each is found in its file.", "Its runs are listed by `clary runs list`."),
     "init": (
         "A project needs no marker: its root is the folder with pyproject.toml or .git, else the flow's own.",
         "Go on with `clary run FILE:FLOW`; options of a project stand in pyproject.toml under [tool.clary].",
     ),
     "invoke": (_NO_DEPLOYMENTS, "Start the flow: clary run FILE:FLOW --input NAME=VALUE."),
-    "login": (_NO_SERVER, "Choose a stack: clary stack use NAME, or make one: clary stack create NAME …."),
+    "login": (_NO_SERVER, _CHOOSE_STACK),
+    "logs": (_NO_SERVER, "The output of a run: clary runs logs RUN -f."),
     "logout": (_NO_SERVER, "Credentials are AWS's: aws sso logout ends a sign-in."),
-    "model": ("Clary calls no models.", "Call your provider's client in a checkpoint; its key is a secret."),
+    "model": (
+        "Clary calls no models, and has no registry of them.",
+        "Call your provider's client, or the registry's, in a checkpoint; its key is a secret.",
+    ),
+    "pipeline": (
+        "Pipelines are not registered: each is found in its file.",
+        "Start one with `clary run FILE:PIPELINE`; `clary runs list` lists the runs.",
+    ),
     "project": ("Clary has no projects.", "Keep apart by stacks: each has its own artifact store and runs."),
+    "schedule": _NO_SCHEDULES,
+    "server": (_NO_SERVER, _CHOOSE_STACK),
+    "service-account": (
+        _NO_SERVER,
+        "Access is that to the stack's bucket and roles: clary iam prints the least of it.",
+    ),
+    "show": ("There is no dashboard.", "Look at a run with `clary runs show RUN`, at the stack with `clary status`."),
+    "step": ("Steps are not registered.", "The calls of a run, with their names: clary runs show RUN."),
+    "tag": (
+        "Runs have no tags; their jobs have.",
+        "Set those of the jobs: --extra orchestrator.tags.NAME=VALUE; note a fact in the flow: log(NAME=VALUE).",
+    ),
+    "trigger": _NO_SCHEDULES,
+    "user": (_NO_SERVER, "Access is that to the stack's bucket and roles: clary iam prints the least of it."),
+    "version": ("It is an option.", "Run `clary --version`; `clary info` shows more."),
 }
 """Of the root, by name: why it is not here, and what to do."""
 

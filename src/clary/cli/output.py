@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -27,6 +28,8 @@ STATUS_COLOURS = {
 }
 
 
+LONGEST_NAME = 48
+"""Columns that names are given where something stands beside them; a longer one sticks out, or is folded."""
 _GAP = 3
 """Columns between two columns of a table."""
 
@@ -51,12 +54,12 @@ def items(data: Sequence[Mapping[str, Any]], text: Callable[[], None]) -> None:
 
 def document(data: Mapping[str, Any], *, error: bool = False) -> None:
     """Print one JSON document, indented, on stdout or stderr."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False), err=error)
+    click.echo(json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False), err=error)
 
 
 def line(data: Mapping[str, Any]) -> None:
     """Print one line of a JSON lines stream, at once."""
-    click.echo(json.dumps(data, ensure_ascii=False))
+    click.echo(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
 
 
@@ -74,7 +77,7 @@ def warn(text: str) -> None:
 def rows(pairs: Iterable[tuple[str, Any]], *, indent: str = "") -> None:
     """Print label and value rows, the values aligned; rows without a value are left out."""
     shown = [(label, str(value)) for label, value in pairs if value not in (None, "")]
-    width = max((len(label) for label, _ in shown), default=0)
+    width = min(max((len(label) for label, _ in shown), default=0), LONGEST_NAME)
     for label, value in shown:
         say(f"{indent}{style(f'{label}:'.ljust(width + 1), bold=True)} {value}")
 
@@ -103,8 +106,11 @@ def table_width(headers: Sequence[str], body: Sequence[Sequence[str]]) -> int:
     return sum(max(map(cell_len, column)) for column in zip(headers, *body, strict=True)) + _GAP * (len(headers) - 1)
 
 
-def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    """Print a table that folds long cells on a narrow terminal; into a pipe nothing is folded or cut."""
+def table(headers: Sequence[str], body: Sequence[Sequence[str]], *, widest: Mapping[str, int] | None = None) -> None:
+    """Print a table that folds long cells on a narrow terminal; into a pipe nothing is folded or cut.
+
+    ``widest`` has the columns that a terminal gives at most to what stands below a header.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -121,13 +127,22 @@ def table(headers: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     )
     shown = Table(box=SIMPLE_HEAD if terminal else None, pad_edge=False, show_edge=False, header_style="bold")
     for header in headers:
-        shown.add_column(header, overflow="fold")
+        shown.add_column(header, overflow="fold", max_width=(widest or {}).get(header) if terminal else None)
     for cells in body:
         shown.add_row(*(Text(cell, style=_cell_style(cell)) for cell in cells))
     with console.capture() as printed:
         console.print(shown)
     for text in printed.get().splitlines():
         say(text.rstrip())
+
+
+def _plain(data: Any) -> Any:
+    """Return data of which JSON can be made: it has no NaN and no infinity, so these become texts."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return "NaN" if math.isnan(data) else "Infinity" if data > 0 else "-Infinity"
+    if isinstance(data, Mapping):
+        return {_plain(name): _plain(value) for name, value in data.items()}
+    return [_plain(value) for value in data] if isinstance(data, (list, tuple)) else data
 
 
 def _colour_on(stream: TextIO) -> bool:

@@ -7,12 +7,14 @@ import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from clary.agent.views import SETTLED, AttemptView, CallJobView, CallView, FailureView, ProgressView, RunView, WaitView
 from clary.cli import format as human
 from clary.cli import output
 from clary.cli.output import say
+from clary.engine.failure import MEMBER
 from clary.files import size_text
 from clary.images.pulling import pull_text
 
@@ -139,11 +141,13 @@ def specification(spec: dict[str, Any]) -> None:
 
 
 def _outer_and_inner(frames: Sequence[str]) -> list[str]:
-    """Return the frames to show: of a deep recursion, where it began and where it ended."""
-    left_out = len(frames) - OUTER_FRAMES - INNER_FRAMES
+    """Return the frames to show: of a deep recursion, where it began and where it ended; a group's exceptions all."""
+    own = list(takewhile(lambda frame: not frame.startswith(MEMBER), frames))
+    members = frames[len(own) :]
+    left_out = len(own) - OUTER_FRAMES - INNER_FRAMES
     if left_out <= 1:
-        return list(frames)
-    return [*frames[:OUTER_FRAMES], f"… {left_out:,} more", *frames[-INNER_FRAMES:]]
+        return [*own, *members]
+    return [*own[:OUTER_FRAMES], f"… {left_out:,} more", *own[-INNER_FRAMES:], *members]
 
 
 def explained(run: RunView) -> RunView:
@@ -188,7 +192,8 @@ def call_line(call: CallView) -> str:
     failed = call.status == "failed"
     mark = output.style("✗", "red") if failed else output.style("✓", "green")
     took = human.duration(call.ended - call.started) if call.origin is None else origin_text(call)
-    return f"{mark} {call.path}  {took}" + ("  failed" if failed else "")
+    tries = f"  {call.tries} tries" if call.tries > 1 else ""
+    return f"{mark} {call.path}  {took}{tries}" + ("  failed" if failed else "")
 
 
 def log_line(host: str, text: str, hosts: set[str]) -> str:
@@ -260,6 +265,9 @@ def _calls(calls: tuple[CallView, ...]) -> None:
             call.artifact or "",
         ]
         say("  " + "  ".join(part for part in shown if part))
+        for one in call.failed_tries:
+            error = textwrap.shorten(one.error, 100, placeholder="…")
+            say(f"      try {one.number} failed at {human.clock(one.at)}: {error}")
 
 
 def _call_jobs(jobs: tuple[CallJobView, ...]) -> None:
@@ -323,7 +331,7 @@ def _artifacts(run: RunView) -> None:
     if not run.artifacts:
         return
     say(output.style("Artifacts", bold=True))
-    width = max(len(artifact.name) for artifact in run.artifacts)
+    width = min(max(len(artifact.name) for artifact in run.artifacts), output.LONGEST_NAME)
     for artifact in run.artifacts:
         about = ", ".join(part for part in (artifact.type, size_text(artifact.size) if artifact.size else "") if part)
         say(f"  {artifact.name:<{width}}  {artifact.location}" + (f"  ({about})" if about else ""))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from clary.agent.views import SETTLED
 from clary.cli import following, output, params, run_text, state
 from clary.cli.commands import Command
 from clary.cli.output import say
-from clary.errors import UsageError
+from clary.errors import ConflictError, UsageError
+from clary.stacks.model import LOCAL
 
 if TYPE_CHECKING:
     from clary.agent.views import Observer, RunView
     from clary.stacks.model import Stack
 
+_NAP = 0.05
+"""Seconds between looks at a process that is about to leave its run."""
 _run = click.argument("run", metavar="RUN")
 _stack = click.option("--stack", "stack_name", metavar="NAME", help="Look on this stack only.")
 
@@ -54,7 +60,7 @@ def waits(run: str | None, stack_name: str | None) -> None:
 @click.option("--value", "given", metavar="JSON", help="The answer, in place of the argument VALUE.")
 @click.option("--interactive", "-i", is_flag=True, help="Show the question and ask for the answer.")
 @click.option("--abort", is_flag=True, help="End the wait without an answer: it raises in the flow.")
-@click.option("--follow/--detach", default=None, help="Follow the run afterwards. Default: only on a local stack.")
+@click.option("--follow/--detach", default=None, help="Follow the run afterwards. Default: only where it goes on here.")
 def answer(
     run: str,
     name: str | None,
@@ -84,8 +90,19 @@ def answer(
             next_step=f"Write it behind the name: clary runs answer {identifier} {name or 'NAME'} VALUE; or use -i.",
             field="value",
         )
-    answered = service.answer(stack, identifier, name, params.value(text or "null"), abort=abort)
-    return _go_on(stack, answered, follow=stack.type == "local" if follow is None else follow)
+    answered = service.answer(stack, identifier, name, _value(view, name, text), abort=abort)
+    return _go_on(stack, answered, follow=follow)
+
+
+def _value(view: RunView, name: str | None, text: str | None) -> Any:
+    """Read an answer as JSON, else as text; an empty one is the empty text, or null where only that fits."""
+    from clary.agent import answers
+
+    if text:
+        return params.value(text)
+    schemas = [one.schema for one in view.waits if one.outcome is None and name in (None, one.name, one.path)]
+    is_null = schemas and not answers.fits(schemas[0], "") and answers.fits(schemas[0], None)
+    return None if text is None or is_null else ""
 
 
 def ask(stack: Stack, view: RunView) -> RunView | None:
@@ -143,20 +160,41 @@ def _asked(view: RunView, name: str | None) -> tuple[str | None, str]:
     return name, ""
 
 
-def _go_on(stack: Stack, answered: RunView, *, follow: bool) -> int:
-    from clary.agent import service
-
-    if not follow:
+def _go_on(stack: Stack, answered: RunView, *, follow: bool | None) -> int:
+    """Let the run go on and follow it where that is asked for; a local one that nobody lives for goes on here."""
+    idle_here = stack.type == LOCAL and answered.status == "waiting"
+    if not (idle_here if follow is None else follow):
         output.item(answered.to_dict(), lambda: _say_answered(answered))
         return 0
 
     def begin(observer: Observer) -> RunView:
-        if stack.type != "local":
-            observer.submitted(answered)
-            return answered
-        return service.resume(stack, answered.id, observer=observer)
+        if idle_here:
+            return _taken_over(stack, answered, observer)
+        observer.submitted(answered)
+        return _as_others(answered) if stack.type == LOCAL else answered
 
     return following.follow(stack, begin, detach=False)
+
+
+def _taken_over(stack: Stack, waiting: RunView, observer: Observer) -> RunView:
+    """Go on with a local run here, unless its own process, which was about to leave it, has seen the answer too."""
+    from clary.agent import service
+
+    run = waiting
+    while run.status == "waiting":
+        try:
+            return service.resume(stack, run.id, observer=observer)
+        except ConflictError as error:
+            if error.code not in ("run.is_live", "run.is_completed"):
+                raise
+        time.sleep(_NAP)
+        run = service.get_run(stack, run.id)
+    return _as_others(run)
+
+
+def _as_others(run: RunView) -> RunView:
+    """Return a run as one that another process runs, which is watched to its end."""
+    return run if run.status in SETTLED else replace(run, reused=True)
 
 
 def _say_answered(run: RunView) -> None:

@@ -47,7 +47,7 @@ def export(name: str | None, file: Path | None, overwrite: bool) -> None:
 
 @click.command("import", cls=Command)
 @click.argument("name")
-@click.option("-f", "--filename", "file", type=_FILE, help="Default: NAME.yaml.")
+@click.option("-f", "--filename", "--file", "file", type=_FILE, help="Default: NAME.yaml.")
 @click.option("--ignore-version-mismatch", is_flag=True, hidden=True, expose_value=False)
 @no_verify_option
 def import_(name: str, file: Path | None, no_verify: bool) -> None:

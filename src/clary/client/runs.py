@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clary.agent import service
-from clary.errors import NotFoundError
+from clary.agent.views import STATUSES
+from clary.errors import NotFoundError, UsageError, nearest
 from clary.flows.flow import CallOptions
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Runs:
     def find(self, run: str) -> tuple[Stack, str]:
         """Return the stack and the full id of a run.
 
-        Raises NotFoundError ``run.not_found`` or ``run.none_yet``, UsageError ``run.ambiguous``.
+        Raises NotFoundError ``run.not_found`` or ``run.none_yet``, UsageError ``run.ambiguous`` or ``run.bad_id``.
         """
+        _check_id(run)
         if run == "latest":
             return self._place(), self.latest().id
         return service.find_run(run, None if self._stack is None else self._place())
@@ -56,7 +58,12 @@ class Runs:
         return service.get_run(*self.find(run))
 
     def list(self, *, limit: int = 20, status: str | None = None, flow: str | None = None) -> builtins.list[RunView]:
-        """Return up to ``limit`` runs, newest first, of one status and one flow if they are named."""
+        """Return up to ``limit`` runs, newest first, of one status and one flow if they are named.
+
+        Raises UsageError ``run.unknown_status``.
+        """
+        if status is not None and status not in STATUSES:
+            raise _unknown_status(status)
         return service.list_runs(self._place(), limit=limit, status=status, flow=flow)
 
     def latest(self, *, flow: str | None = None) -> RunView:
@@ -152,3 +159,24 @@ class Runs:
 
     def _place(self) -> Stack:
         return service.choose_stack(self._stack)
+
+
+def _check_id(run: Any) -> None:
+    if not isinstance(run, str) or not run:
+        raise UsageError(
+            "run.bad_id",
+            f"{run!r} is no id of a run.",
+            next_step="Give the id, the beginning of it, or “latest”; `clary runs list` shows them.",
+            field="run",
+        )
+
+
+def _unknown_status(status: Any) -> UsageError:
+    meant = nearest(str(status), STATUSES)
+    hint = f"Did you mean “{meant}”? " if meant else ""
+    return UsageError(
+        "run.unknown_status",
+        f"A run cannot be {status!r}.",
+        next_step=f"{hint}The states of runs are: {', '.join(STATUSES)}.",
+        field="status",
+    )

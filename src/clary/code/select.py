@@ -71,16 +71,23 @@ class Selection:
         return sum(file.size for file in self.files)
 
 
-def select(root: Path, *, limit: int = SIZE_LIMIT) -> Selection:
+def select(root: Path, *, limit: int = SIZE_LIMIT, below: str = "") -> Selection:
     """Return the files under ``root`` that travel.
+
+    Args:
+        root: the project's folder.
+        limit: most bytes that may travel.
+        below: the one folder of it that is asked for, relative; it travels even where it is left out as a whole, for
+            it was named, and an ignore file of its own counts, too.
 
     Raises UsageError (``code.link_outside`` for a symbolic link that leaves the tree, ``code.unreadable``),
     ValidationError (``code.too_large``) when the files have more than ``limit`` bytes, naming the biggest.
     """
     root = root.resolve()
-    rules = _Rules(root)
-    listed = _from_git(root)
-    paths = _walk(root, rules) if listed is None else _without_excluded(listed, rules)
+    rules = _Rules(root, below)
+    listed = _from_git(root / below)
+    inside = None if listed is None else (f"{below}/{path}".lstrip("/") for path in listed)
+    paths = _walk(root, rules, below) if inside is None else _without_excluded(inside, rules)
     files = [file for path in sorted(set(paths)) if (file := _source_file(root, path)) is not None]
     _check_size(files, limit)
     return Selection(root, tuple(files), tuple(sorted(rules.withheld)))
@@ -94,19 +101,19 @@ def is_private(path: str, *, folder: bool) -> bool:
 class _Rules:
     """What is left out, whoever lists the files."""
 
-    def __init__(self, root: Path) -> None:
-        file = root / IGNORE_FILE
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise unreadable(IGNORE_FILE, error) from error
-        self._own = Patterns(lines)
-        self._folders: dict[str, bool] = {"": False}
+    def __init__(self, root: Path, top: str) -> None:
+        self.top = top
+        """The folder that is asked for."""
+        self._own = Patterns(_lines(root / IGNORE_FILE))
+        self._inner = Patterns(_lines(root / top / IGNORE_FILE) if top else ())
+        self._folders: dict[str, bool] = {top: False}
         self.withheld: set[str] = set()
 
     def excluded(self, path: str, *, folder: bool) -> bool:
         """Tell whether a path whose folder is not excluded is left out itself."""
-        said = self._own.verdict(path, folder=folder)
+        said = self._inner.verdict(path.removeprefix(f"{self.top}/"), folder=folder)
+        if said is None:
+            said = self._own.verdict(path, folder=folder)
         if said is not None:
             return said
         if is_private(path, folder=folder):
@@ -121,6 +128,13 @@ class _Rules:
             parent = path.rpartition("/")[0]
             known = self._folders[path] = self.folder_excluded(parent) or self.excluded(path, folder=True)
         return known
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(IGNORE_FILE, error) from error
 
 
 def _from_git(root: Path) -> list[str] | None:
@@ -161,12 +175,12 @@ def _without_excluded(paths: Iterable[str], rules: _Rules) -> Iterator[str]:
             yield path
 
 
-def _walk(root: Path, rules: _Rules, folder: str = "") -> Iterator[str]:
+def _walk(root: Path, rules: _Rules, folder: str) -> Iterator[str]:
     try:
         entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
     except OSError as error:
         raise unreadable(folder or ".", error) from error
-    if folder and any(entry.name == "pyvenv.cfg" for entry in entries):
+    if folder != rules.top and any(entry.name == "pyvenv.cfg" for entry in entries):
         return  # an environment by any name
     for entry in entries:
         path = f"{folder}/{entry.name}" if folder else entry.name

@@ -44,18 +44,19 @@ class Snapshot:
         archive.pack(self.selection, target, self.contents)
 
 
-def take(root: Path, cache: Path, *, limit: int = select.SIZE_LIMIT) -> Snapshot:
+def take(root: Path, cache: Path, *, limit: int = select.SIZE_LIMIT, below: str = "") -> Snapshot:
     """Select the project's files and return their digest.
 
     Args:
         root: the project's folder.
         cache: a folder of Clary's own, where content digests of unchanged files are remembered.
         limit: most bytes that may travel.
+        below: the one folder of it that is asked for, relative.
 
     Raises what ``select`` raises.
     """
-    selection = select.select(root, limit=limit)
-    memory = cache / f"{hashlib.sha256(os.fsencode(selection.root)).hexdigest()[:32]}.json"
+    selection = select.select(root, limit=limit, below=below)
+    memory = cache / f"{hashlib.sha256(os.fsencode(selection.root / below)).hexdigest()[:32]}.json"
     known = _remembered(memory)
     before = time.time_ns()
     contents = {file.path: digest for file in selection.files if (digest := _known_digest(known, file)) is not None}

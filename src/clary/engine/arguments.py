@@ -39,7 +39,8 @@ def refuse_changed(call: Call) -> None:
         if mark_of(value) != before:
             raise SerializationError(
                 "call.argument_changed",
-                f"{call.path} changed its argument “{name}”; a replayed call would not.",
-                next_step="Change a copy and return it.",
+                f"The argument “{name}” of {call.path} was changed while the call ran, by its body or by the flow; a "
+                "replayed call would not see that.",
+                next_step="In the body, change a copy and return it; in the flow, submit a copy, such as list(…).",
                 field=name,
             )

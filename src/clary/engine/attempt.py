@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from clary.journal.state import RunState
     from clary.objects import ObjectStore
 
+_SHOWN = 5
+"""How many lost calls are named."""
 EXIT_COMPLETED = 0
 """Also of an attempt that was suspended."""
 EXIT_FAILED = 1
@@ -68,6 +71,12 @@ class Outcome:
     left_over: tuple[str, ...] = ()
     """Recorded calls that the body never made again: the flow has lost them since."""
 
+    def lost(self) -> str:
+        """Tell in words which recorded calls were not made again; empty for none."""
+        count = len(self.left_over)
+        shown = ", ".join(self.left_over[:_SHOWN]) + (" …" if count > _SHOWN else "")
+        return f"{count} recorded {'call was' if count == 1 else 'calls were'} not made again: {shown}" if count else ""
+
 
 def run_attempt(
     log: Log,
@@ -89,7 +98,7 @@ def run_attempt(
         load: gives the flow whose body to run, for the state that was read; called once the log is open.
         attempt: the attempt's number, claimed in the log before.
         host: name of this machine, for the record.
-        on_call: told of every call that is recorded, in the order of the log.
+        on_call: told of every call that is recorded, and of every try that failed, in the order of the log.
         on_open: given the journal once it is open, e.g. to watch it for a stop request.
         waker: wakes the run when it is suspended until a time; None where the process may stay, and sleep.
         extend: installs shortcuts and places elsewhere (``clary.engine.extensions``) on the execution of the body.
@@ -136,6 +145,8 @@ def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
                 value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
             broke_in = _interruption(error) or _stopping(running.execution)
+            if broke_in is None and running.execution.ended is None:
+                running.execution.finish()
             running.execution.close(broke_in or error)
             if broke_in is not None:
                 raise broke_in from None
@@ -166,6 +177,8 @@ def _run_flow(running: _Running, flow: Body) -> Any:
         try:
             execution.rest_until(retry["next_at"] if retry else 0.0)
             value = _run_body(execution, flow, inputs)
+            if isinstance(execution.ended, Suspended):  # the flow has made a result of its own of it
+                raise execution.ended
             execution.drain()
         except BaseException as error:
             if not _goes_on(execution, flow, error):
@@ -178,7 +191,7 @@ def _run_flow(running: _Running, flow: Body) -> Any:
 
 def _goes_on(execution: Execution, flow: Body, error: BaseException) -> bool:
     """Tell whether the body is to run again: after a failure that is retried, or a wait whose end is there already."""
-    broke_in = _interruption(error)
+    broke_in = _interruption(error) or _stopping(execution)
     if isinstance(broke_in, Suspended):
         _suspend(execution, broke_in)
         return _wake_up(execution)
@@ -217,6 +230,7 @@ def _wake_up(execution: Execution) -> bool:
 
 def _run_body(execution: Execution, flow: Body, inputs: dict[str, Any]) -> Any:
     token = current_scope.set(execution.root)
+    execution.outer_error = sys.exception()
     try:
         with live:
             value = flow.function(**inputs)
@@ -235,20 +249,28 @@ def _interruption(error: BaseException) -> BaseException | None:
 
 
 def _stopping(execution: Execution) -> BaseException | None:
-    """Return the stop that was asked for, where the flow has made a failure of its own of it."""
-    return execution.ended if isinstance(execution.ended, StopRequested) else None
+    """Return the stop or the suspension, where the flow has made a failure of its own of it."""
+    return execution.ended if isinstance(execution.ended, (StopRequested, Suspended)) else None
+
+
+_OF_A_FLOW = (_run_body.__code__, Execution.drain.__code__, Execution.finish.__code__)
 
 
 def in_flow(frame: FrameType | None) -> bool:
     """Tell whether the code of a frame runs for a flow's body, or for a call that is seen to its end behind it."""
-    while frame is not None and frame.f_code not in (_run_body.__code__, Execution.drain.__code__):
+    while frame is not None and frame.f_code not in _OF_A_FLOW:
         frame = frame.f_back
     return frame is not None
 
 
 def _completed(execution: Execution, value: Any) -> Outcome:
     execution.journal.close(Fenced("the run is completed"))
-    left_over = tuple(path for path in execution.recorded if not _is_replayed(execution, path))
+    calls = execution.journal.state.calls
+    left_over = tuple(
+        path
+        for path, record in execution.recorded.items()
+        if not _is_replayed(execution, path) and calls[path] is record  # else it was run again
+    )
     return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
 
 

@@ -19,6 +19,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from clary.engine import failure
 from clary.errors import SerializationError, UsageError
 
 if TYPE_CHECKING:
@@ -157,21 +158,10 @@ def _told(
 ) -> bytes:
     try:
         return pickle.dumps((True, context.run(function, *arguments, **keywords)))
-    except Exception as error:  # noqa: BLE001 - it is raised again in the flow's process
-        error.add_note("In the call's own process:\n" + "".join(traceback.format_exception(error)))
-        try:
-            told = pickle.dumps((False, error))
-            pickle.loads(told)  # noqa: S301 - what this process has just made
-        except Exception:  # noqa: BLE001 - an exception that does not pickle: told by its text
-            told = pickle.dumps((False, _told_by_text(error)))
-        return told
-
-
-def _told_by_text(error: Exception) -> Exception:
-    plain = RuntimeError(f"{type(error).__name__}: {error}")
-    for note in error.__notes__:
-        plain.add_note(note)
-    return plain
+    except BaseException as error:  # noqa: BLE001 - it is raised again in the flow's process
+        here = error.__traceback__
+        assert here is not None
+        return pickle.dumps((False, failure.to_send(error.with_traceback(here.tb_next))))
 
 
 def _is_whole(data: bytes | bytearray) -> bool:
@@ -196,4 +186,4 @@ def _outcome(data: bytes, code: int) -> Any:
         ) from error
     if fine:
         return value
-    raise value
+    raise failure.received(value)

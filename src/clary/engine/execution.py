@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import os
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -15,7 +16,9 @@ from weakref import WeakKeyDictionary
 from clary.artifacts import decode, encode
 from clary.engine import arguments as given
 from clary.engine import divergence, failure
+from clary.engine.activity import Activity
 from clary.engine.extensions import Shortcuts
+from clary.engine.futures import running_loop
 from clary.engine.scope import Scope, current_scope
 from clary.engine.workers import Workers
 from clary.errors import Fenced, Interruption, UsageError
@@ -106,6 +109,9 @@ class Execution:
         self.root = Scope(self, "")
         self.open_calls: set[CallFuture[Any]] = set()
         """Submitted calls that have not ended."""
+        self.activity = Activity()
+        self.outer_error: BaseException | None = None
+        """What was being handled when the flow was called."""
         self.unseen_failures: dict[str, list[str]] = {}
         """Submitted calls that failed, and whose failure nobody has been given: by path, with those it came from."""
         self._hearers: list[Callable[[], object]] = []
@@ -122,6 +128,10 @@ class Execution:
     def run_id(self) -> str:
         """The id of the run."""
         return self.journal.state.run
+
+    def finish(self) -> None:
+        """See the calls that have begun in this process to their end; those that wait for a thread are not begun."""
+        self.workers.finish()
 
     def drain(self, below: str = "") -> None:
         """Wait for calls that were submitted and never asked for: what a flow has begun belongs to its run."""
@@ -150,7 +160,7 @@ class Execution:
 
         ``marks`` are those of objects that many calls are made with (``arguments.marks_of``).
         """
-        self._refuse_to_begin(path)
+        self.refuse_to_begin(path)
         bound = callee.signature.bind(*arguments, **keywords)
         bound.apply_defaults()
         if self.amend is not None:
@@ -221,9 +231,12 @@ class Execution:
         """Do as ``perform`` does, in an event loop."""
         if self.is_recorded(call):
             return self.replay(call, submitted=submitted)
-        if self.shortcuts.take(call) or self.is_elsewhere(call):
-            return await self._perform_in_thread(call, submitted=submitted)
-        return await self._perform_async(call, submitted=submitted)
+        is_elsewhere, loop = self.is_elsewhere(call), running_loop()
+        # A call elsewhere goes on without this process: a flow that fails does not wait for it.
+        with self.activity.of(call.path, None if is_elsewhere else loop):
+            if is_elsewhere or self.shortcuts.take(call):
+                return await self._perform_in_thread(call, submitted=submitted)
+            return await self._perform_async(call, submitted=submitted)
 
     async def _perform_async(self, call: Call, *, submitted: bool) -> Any:
         """Do as ``_perform`` does, in an event loop."""
@@ -235,7 +248,7 @@ class Execution:
             started = time.time()
             token = current_scope.set(Scope(self, call.path, in_call=True))
             try:
-                value = await self._run_async_body(call)
+                value = await loops.run_body(call)
                 record = self._finished(call, value, started)
             except Interruption:
                 raise
@@ -330,30 +343,15 @@ class Execution:
     def _run_body(self, call: Call) -> Any:
         if call.callee.timeout is not None:
             if inspect.iscoroutinefunction(call.callee.function):
-                return self._run_coroutine(call, self._run_async_body(call))
+                from clary.engine import loops
+
+                return self._run_coroutine(call, loops.run_body(call))
             from clary.engine.bodies import Child
 
             child = Child(self._context(call), call.callee.function, call.arguments, call.keywords)
             return child.result(call.callee.timeout, lambda: self.ended)
         value = self._context(call).run(call.callee.function, *call.arguments, **call.keywords)
         return self._run_coroutine(call, value) if inspect.iscoroutine(value) else value
-
-    async def _run_async_body(self, call: Call) -> Any:
-        seconds = call.callee.timeout
-        if seconds is None:
-            return await call.callee.function(*call.arguments, **call.keywords)
-        import asyncio
-
-        deadline = time.monotonic() + seconds
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                value = await call.callee.function(*call.arguments, **call.keywords)
-            if time.monotonic() < deadline:  # else it has blocked the loop, or taken no cancellation
-                return value
-        except TimeoutError:
-            if not limit.expired():
-                raise  # the body's own
-        raise TimeoutError(f"the call has not ended within {seconds:g} seconds")
 
     def _next_try(self, call: Call) -> float:
         """Return when the call may run (epoch seconds), 0 for at once."""
@@ -454,10 +452,10 @@ class Execution:
 
     def _announce(self, record: Record) -> None:
         """Tell whoever waits of one durable record; called in the order of the log."""
-        if record["kind"] not in (records.CALL, records.CALL_FAILED):
-            return
-        self.tell_end(record["path"])
-        if self._on_call is not None:
+        ended = record["kind"] in (records.CALL, records.CALL_FAILED)
+        if ended:
+            self.tell_end(record["path"])
+        if self._on_call is not None and (ended or record["kind"] in (records.TRY_FAILED, records.FLOW_RETRIED)):
             self._on_call(record)
 
     def tell_end(self, path: str) -> None:
@@ -480,8 +478,19 @@ class Execution:
         for hearer in list(self._hearers):
             hearer()
 
-    def _refuse_to_begin(self, path: str) -> None:
-        self.refuse_ended()  # code that still runs in a thread, or in a “finally”
+    def refuse_to_begin(self, path: str) -> None:
+        """Refuse a call, a wait or a sleep that the flow begins after its end, on its way out, or in another process.
+
+        What a ``finally`` or a context manager does while the run is suspended or stopped must not be recorded: the run
+        goes on, and its end is still to come.
+        """
+        self.refuse_ended()
+        loop, scope = running_loop(), current_scope.get()
+        if loop is not None and self.activity.has_failed(loop) and scope is not None and not scope.in_call:
+            raise Fenced("the flow has failed")
+        breaking = sys.exception()
+        if isinstance(breaking, (Interruption, KeyboardInterrupt)) and breaking is not self.outer_error:
+            raise breaking
         if os.getpid() != self._process:
             raise UsageError(
                 "call.in_other_process",

@@ -8,7 +8,10 @@ import functools
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
+from clary.engine import beside
+from clary.engine.futures import running_loop
 from clary.engine.scope import Scope, current_scope
 from clary.errors import Interruption
 
@@ -21,27 +24,69 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.2
 """Between looks whether the flow has ended meanwhile."""
+_executions: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Execution]] = WeakKeyDictionary()
+"""Whose coroutines a loop runs."""
 
 
 def run(execution: Execution, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a coroutine to its end in a loop whose tasks are numbered children of their makers.
 
-    Submitted calls that nobody has awaited are seen to their end too; they would be cancelled with the loop.
+    Submitted calls that nobody has awaited are seen to their end too; they would be cancelled with the loop. Where a
+    loop runs already in this thread, as in a notebook, it is one in another thread.
     """
 
     async def body() -> Any:
         loop = asyncio.get_running_loop()
+        _executions[loop] = ref(execution)
         loop.set_exception_handler(functools.partial(_end_on_interruption, execution, asyncio.current_task()))
         loop.set_task_factory(numbered_task)  # from here on: the body itself is no task of its own
-        value = await coroutine
+        try:
+            value = await coroutine
+        except Exception:
+            if (scope := current_scope.get()) is not None and not scope.in_call and execution.ended is None:
+                await _finish(execution, loop)
+            raise
         while left := [future for future in list(execution.open_calls) if future.runs_in(loop)]:
             ended, _ = await asyncio.wait([asyncio.ensure_future(_end_of(future)) for future in left])
             for one in ended:
                 one.result()
         return value
 
+    if running_loop() is not None:
+        return beside.run(body())
     with asyncio.Runner() as runner:
         return runner.run(body(), context=contextvars.copy_context())
+
+
+def own_loop(execution: Execution) -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs this code, if it is one of the execution's own."""
+    loop = running_loop()
+    owner = None if loop is None else _executions.get(loop)
+    return loop if owner is not None and owner() is execution else None
+
+
+async def run_body(call: Call) -> Any:
+    """Run the body of an async checkpoint within its time; raises TimeoutError, and what the body raises."""
+    seconds = call.callee.timeout
+    if seconds is None:
+        return await call.callee.function(*call.arguments, **call.keywords)
+    deadline = time.monotonic() + seconds
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            value = await call.callee.function(*call.arguments, **call.keywords)
+        if time.monotonic() < deadline:  # else it has blocked the loop, or taken no cancellation
+            return value
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the body's own
+    raise TimeoutError(f"the call has not ended within {seconds:g} seconds")
+
+
+async def _finish(execution: Execution, loop: asyncio.AbstractEventLoop) -> None:
+    """See the calls that tasks of a failed flow have begun to their end; the tasks begin no more."""
+    execution.activity.fail(loop)
+    while execution.activity.in_loop(loop):  # noqa: ASYNC110 their ends may be told in any thread
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _end_on_interruption(

@@ -4,8 +4,9 @@ Everything is taken from what is loaded, never from files, which may have been e
 part of whatever uses this: compiled code means nothing without it.
 
 Followed are names in the code (globals, closures, ``module.name``, imports inside the body), defaults, decorators,
-bases, and functions in plain containers. Not followed: what is found by a computed name (``getattr``, ``importlib``),
-methods of objects whose class no name leads to, and compiled extensions. Packages count by their version.
+bases, and functions and the classes of objects in plain containers. Not followed: what is found by a computed name
+(``getattr``, ``importlib``), methods of objects whose class no name leads to, and compiled extensions. Packages count
+by their version.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.artifacts import digest
+from clary.engine import held
 from clary.engine.source import code_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -53,7 +55,7 @@ class Reach:
 
     def constants(self) -> dict[str, str]:
         """Return the digests of those values as they are now."""
-        found = {label: digest(read()) for label, read in self.read.items()}
+        found = {label: _mark_of(read()) for label, read in self.read.items()}
         return {label: mark for label, mark in found.items() if mark is not None}
 
 
@@ -98,12 +100,7 @@ class _Walk:
                 self._waiting.append((_name_of(thing), thing))
 
     def _object(self, label: str, thing: Any, read: Callable[[], Any] | None) -> None:
-        parts = _behind(thing)
-        if isinstance(thing, (list, tuple, set, frozenset, dict)):
-            held = [*thing, *thing.values()] if isinstance(thing, dict) else list(thing)
-            parts += [part for part in held if callable(part)]
-        for part in parts:
-            self._follow(label, part)
+        self._each(label, held.code_in(thing) if held.is_container(thing) else held.behind(thing))
         self._follow(label, type(thing))
         module = getattr(thing, "__module__", None)
         if isinstance(module, str) and not self._is_project(module):
@@ -113,11 +110,16 @@ class _Walk:
         elif not callable(thing):
             self._constant(label, thing, read)
 
+    def _each(self, label: str, parts: Iterable[Any]) -> None:
+        for number, part in enumerate(parts):
+            self._follow(f"{label}[{number}]", part)
+
     def _constant(self, label: str, value: Any, read: Callable[[], Any] | None) -> None:
         self.found.read[label] = read or (lambda: value)
 
     def _function(self, label: str, function: types.FunctionType) -> None:
-        self.found.code[self._free(label)] = code_digest(function.__code__)
+        label = self._free(label)
+        self.found.code[label] = code_digest(function.__code__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             read = functools.partial(_in_cell, cell)
             if (value := read()) is not _ABSENT:
@@ -125,12 +127,12 @@ class _Walk:
         defaults = {str(number): value for number, value in enumerate(function.__defaults__ or ())}
         for name, value in {**defaults, **(function.__kwdefaults__ or {})}.items():
             self._follow(f"{label}:default {name}", value)
-        for part in _behind(function):
-            self._follow(label, part)
+        self._each(label, held.behind(function))
         for code in _all_code(function.__code__):
             self._names(code, function.__globals__)
 
     def _class(self, label: str, kind: type) -> None:
+        label = self._free(label)
         shown = [base.__qualname__ for base in kind.__mro__]
         for base in (*kind.__bases__, type(kind)):
             self._follow(label, base)
@@ -142,10 +144,10 @@ class _Walk:
             elif name == "__dataclass_fields__":
                 for one in value.values():
                     self._follow(f"{label}.{one.name}", one.default_factory)
-            elif not name.startswith("__") or _behind(value) or isinstance(value, types.FunctionType):
+            elif not name.startswith("__") or held.behind(value) or isinstance(value, types.FunctionType):
                 shown.append(name)
                 self._follow(f"{label}.{name}", value)
-        self.found.code[self._free(label)] = digest(shown) or ""
+        self.found.code[label] = digest(shown) or ""
 
     def _names(self, code: types.CodeType, names: dict[str, Any]) -> None:
         """Take in what the names in one piece of code stand for."""
@@ -173,10 +175,10 @@ class _Walk:
         if (module.__name__, attributes) in self._modules:
             return
         self._modules.add((module.__name__, attributes))
-        held = vars(module)
-        used = sorted(attributes & held.keys()) or [name for name in held if not name.startswith("__")]
+        names = vars(module)
+        used = sorted(attributes & names.keys()) or [name for name in names if not name.startswith("__")]
         for name in used:
-            self._named(held, name, attributes)
+            self._named(names, name, attributes)
 
     def _import(self, level: Any, wanted: Any, name: str, names: dict[str, Any], attributes: frozenset[str]) -> None:
         """Take in what an import in a body brings; only modules of the project are imported for that."""
@@ -210,8 +212,11 @@ class _Walk:
     def _is_project(self, module: str) -> bool:
         if module.partition(".")[0] == self._top:
             return True
-        held = sys.modules.get(module)
-        return held is not None and _is_project_file(_file_of(held))
+        there = sys.modules.get(module)
+        if there is None:
+            return False
+        file = _file_of(there)
+        return _is_project_file(file) or (file is None and module == "__main__")  # what a person types has no file
 
     def _package(self, module: str) -> None:
         top = module.partition(".")[0]
@@ -227,18 +232,10 @@ class _Walk:
         return free
 
 
-def _behind(thing: Any) -> list[Any]:
-    """Return the functions that stand behind a thing that is none itself."""
-    if isinstance(thing, (staticmethod, classmethod, types.MethodType)):
-        return [thing.__func__]
-    if isinstance(thing, property):
-        return [one for one in (thing.fget, thing.fset, thing.fdel) if one is not None]
-    if isinstance(thing, functools.partial):
-        return [thing.func, *thing.args, *thing.keywords.values()]
-    if isinstance(thing, functools.partialmethod | functools.cached_property):
-        return [thing.func]
-    wrapped = getattr(thing, "__wrapped__", None)  # of a decorator's function, a checkpoint, a flow, functools.cache
-    return [wrapped] if isinstance(wrapped, types.FunctionType) else []
+def _mark_of(value: Any) -> str | None:
+    """Return the digest of a value; of a container that has none, that of its form."""
+    mark = digest(value)
+    return digest(held.form_of(value)) if mark is None and held.has_form(value) else mark
 
 
 def _all_code(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -7,12 +7,15 @@ the answer is there. Calls that are under way are seen to their end first, so th
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from clary.errors import ClaryError, Suspended, UsageError
+from clary.engine.activity import is_quiet
+from clary.errors import ClaryError, UsageError
 from clary.journal import records
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from clary.engine.execution import Execution
     from clary.engine.scope import Scope
     from clary.journal.records import Record
@@ -44,7 +47,9 @@ def now(execution: Execution) -> float:
     return time.time() if execution.waker is None else execution.waker.now()
 
 
-def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> Record:
+def ask(
+    execution: Execution, scope: Scope, question: Record, linger: float, *, loop: AbstractEventLoop | None = None
+) -> Record:
     """Return the answer to a question, asking it first if it was not asked yet.
 
     Args:
@@ -52,6 +57,8 @@ def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> 
         scope: from where it is asked: the flow's body, not that of a checkpoint.
         question: ``name``, ``question`` and what ``records.wait`` takes besides; ``expires_in`` seconds if it expires.
         linger: seconds for which the machine is kept while nobody answers.
+        loop: runs the task that asks; None in the flow's own thread. Then this is called in another thread, within
+            ``execution.activity.of(scope)``.
 
     Raises Suspended when the run has to wait, UsageError ``wait.in_checkpoint``.
     """
@@ -65,17 +72,35 @@ def ask(execution: Execution, scope: Scope, question: Record, linger: float) -> 
         execution.write(records.wait(path, expires_at=expires_at, **question))
     asked = state.waits[path]
     patience = time.monotonic() + linger
-    while path not in state.answers:
-        execution.journal.absorb()
-        if path in state.answers:
-            break
-        if asked["expires_at"] is not None and asked["expires_at"] <= now(execution):
-            execution.write(expiry(asked))  # somebody's answer may come before it in the log, and holds then
-            break
-        if not execution.open_calls and time.monotonic() >= patience:
-            raise Suspended([path], asked["expires_at"])
-        execution.rest_until(time.time() + _POLL)
+    with execution.activity.waiting(path, asked["expires_at"]):
+        execution.activity.over(scope)
+        while path not in state.answers:
+            execution.journal.absorb()
+            if path in state.answers:
+                break
+            if asked["expires_at"] is not None and asked["expires_at"] <= now(execution):
+                execution.write(expiry(asked))  # somebody's answer may come before it in the log, and holds then
+                break
+            if time.monotonic() >= patience and _only_waits(execution, loop):
+                _suspend(execution)
+            execution.rest_until(time.time() + _POLL)
     return state.answers[path]
+
+
+def _only_waits(execution: Execution, loop: AbstractEventLoop | None) -> bool:
+    """Tell whether all that is left of the attempt is waiting."""
+
+    def busy() -> bool:
+        return bool(execution.open_calls or execution.activity)
+
+    return not busy() and (loop is None or is_quiet(loop, busy))
+
+
+def _suspend(execution: Execution) -> NoReturn:
+    """End the attempt. What the flow does on the way out, in a ``finally`` for one, begins nothing: it goes on."""
+    execution.close(execution.activity.suspension())
+    execution.refuse_ended()
+    raise AssertionError("a closed execution refuses")
 
 
 def expiry(asked: Record) -> Record:
@@ -85,11 +110,14 @@ def expiry(asked: Record) -> Record:
     return records.answer(asked["path"], records.EXPIRED)
 
 
-def sleep(execution: Execution, scope: Scope, until: float, *, suspend: bool | None) -> None:
+def sleep(
+    execution: Execution, scope: Scope, until: float, *, suspend: bool | None, loop: AbstractEventLoop | None = None
+) -> None:
     """Let time pass, to the same moment however often the run is interrupted meanwhile.
 
     ``until`` is in epoch seconds, for the first time this is reached. ``suspend`` says whether the machine is given
-    back; None does so where it is worth it. Raises Suspended, UsageError ``sleep.in_checkpoint``.
+    back; None does so where it is worth it. ``loop`` as in ``ask``. Raises Suspended, UsageError
+    ``sleep.in_checkpoint``.
     """
     path = _path(scope, "~sleep")
     state = execution.journal.state
@@ -103,14 +131,17 @@ def sleep(execution: Execution, scope: Scope, until: float, *, suspend: bool | N
         execution.rest_until(time.time() + left)
         return
     execution.waker.check()
-    while execution.open_calls:
-        execution.rest_until(time.time() + min(moment - now(execution), _POLL))
-        if now(execution) >= moment:
-            return
-    raise Suspended([path], moment)
+    with execution.activity.waiting(path, moment):
+        execution.activity.over(scope)
+        while not _only_waits(execution, loop):
+            execution.rest_until(time.time() + min(moment - now(execution), _POLL))
+            if now(execution) >= moment:
+                return
+        _suspend(execution)
 
 
 def _path(scope: Scope, name: str) -> str:
+    scope.execution.refuse_to_begin(name)
     if scope.in_call:
         code, what = ("sleep.in_checkpoint", "sleep") if name == "~sleep" else ("wait.in_checkpoint", "wait")
         raise UsageError(

@@ -39,6 +39,12 @@ class Workers:
         with suppress(RuntimeError):  # the end has come meanwhile
             pool.submit(self._work)
 
+    def finish(self) -> None:
+        """Wait for what the threads have begun; the rest is not begun, and nothing more is taken."""
+        with self._lock:
+            self._waiting.clear()
+        self.join()
+
     def join(self) -> None:
         """Wait until the threads have ended; nothing more is taken."""
         self._end()

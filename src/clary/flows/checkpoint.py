@@ -21,9 +21,10 @@ from clary.flows.declared import check_checkpoint
 from clary.flows.isolation import Distribution, Isolation, isolation_of
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Iterable, Mapping
 
-    from clary.engine.execution import Call
+    from clary.engine.execution import Call, Execution
     from clary.image import Image
 
 P = ParamSpec("P")
@@ -55,14 +56,13 @@ class Checkpoint(Generic[P, R]):
         check_checkpoint(function, name)
         functools.update_wrapper(self, function)
         self.function = function
-        self.name = name or function.__name__
+        self.name = _checked_name(name or function.__name__)
         divergence.DECLARED.add(self.name)
         self.options = options
         self.retries = options.retries
         self.timeout = options.timeout
         self.cache = options.cache
         self.isolation = options.isolation
-        _check_name(self.name)
         check_ignored(options.cache, self.name, self.signature)
         self._lines = file_lines(function)
 
@@ -143,7 +143,7 @@ class Checkpoint(Generic[P, R]):
 
     def _start(self, scope: Scope, call: Call) -> CallFuture[Any]:
         future: CallFuture[Any] = CallFuture(scope.execution, call)
-        loop = running_loop() if self.is_async else None
+        loop = _own_loop(scope.execution) if self.is_async else None
         if loop is None:
             future.start()
         else:
@@ -240,9 +240,18 @@ def checkpoint(
     return decorated if function is None else decorated(function)
 
 
+def _own_loop(execution: Execution) -> AbstractEventLoop | None:
+    """Return the loop of the flow that runs this code. Another one, such as a notebook's, would not run its calls."""
+    if running_loop() is None:
+        return None
+    from clary.engine.loops import own_loop
+
+    return own_loop(execution)
+
+
 def _seconds(timeout: float | timedelta | None) -> float | None:
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is not None and not seconds > 0:
+    if seconds is not None and not (_is_number(seconds) and seconds > 0):
         raise UsageError(
             "checkpoint.bad_timeout",
             f"timeout={timeout!r} is no time in which anything could be done.",
@@ -252,11 +261,16 @@ def _seconds(timeout: float | timedelta | None) -> float | None:
     return seconds
 
 
-def _check_name(name: str) -> None:
-    if not name or set(name) & set("/#@"):
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not name or set(name) & set("/#@"):
         raise UsageError(
             "checkpoint.bad_name",
-            f"“{name}” cannot name a checkpoint: names hold no “/”, “#” or “@”.",
+            f"“{name}” cannot name a checkpoint: a name is a text without “/”, “#” or “@”.",
             next_step="Choose another name=.",
             field="name",
         )
+    return name

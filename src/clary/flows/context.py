@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import time
+import unicodedata
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,9 @@ from clary.errors import NotFoundError, UsageError
 from clary.flows.isolation import HOSTS_VARIABLE, RANK_VARIABLE
 from clary.journal import records
 from clary.secrets.redaction import masked
+
+_NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, halves of characters, and ends of lines and paragraphs."""
 
 
 class RunContext:
@@ -80,8 +84,10 @@ def current_run() -> RunContext:
 def save(name: str, value: Any) -> str:
     """Keep a value by name as an artifact of the run; returns where it lies.
 
-    A later ``save`` of the same name replaces it in the run's list; the bytes of both stay.
+    A later ``save`` of the same name replaces it in the run's list; the bytes of both stay. Raises UsageError
+    ``artifact.bad_name``.
     """
+    _check_name("artifact.bad_name", "a value", name)
     scope = scope_of("save()")
     execution = scope.execution
     path = scope.next_path(f"~save:{name}")
@@ -98,8 +104,10 @@ def save(name: str, value: Any) -> str:
 def load(name: str) -> Any:
     """Return the value that this run has kept by that name; raises NotFoundError (``artifact.not_found``).
 
-    Which value that was is recorded, so that a replay finds the same, whatever has been kept since.
+    Which value that was is recorded, so that a replay finds the same, whatever has been kept since. Raises UsageError
+    ``artifact.bad_name``.
     """
+    _check_name("artifact.bad_name", "a value", name)
     scope = scope_of("load()")
     execution = scope.execution
     saved = execution.journal.state.saved
@@ -117,8 +125,11 @@ def load(name: str) -> Any:
 def log(**values: Any) -> None:
     """Note facts about the run (metrics, parameters), shown with it. Values are plain data: what JSON can hold.
 
-    While no flow runs in this process it does nothing: a checkpoint's function can be used by itself.
+    While no flow runs in this process it does nothing: a checkpoint's function can be used by itself. Raises UsageError
+    ``log.bad_name``, ``log.not_plain``.
     """
+    for name in values:
+        _check_name("log.bad_name", "a fact", name)
     try:
         json.dumps(values)
     except (TypeError, ValueError) as error:
@@ -131,7 +142,8 @@ def log(**values: Any) -> None:
     path = scope.next_path("~log")
     if path not in scope.execution.values:
         scope.execution.journal.write(
-            {"kind": records.LOGGED, "values": masked(values)}, {"kind": records.VALUE, "path": path, "value": True}
+            {"kind": records.LOGGED, "path": path, "values": masked(values)},
+            {"kind": records.VALUE, "path": path, "value": True},
         )
 
 
@@ -145,3 +157,14 @@ def scope_of(what: str) -> Scope:
             next_step="Call it from a function decorated with @flow or @checkpoint, while the flow runs.",
         )
     return scope
+
+
+def _check_name(code: str, what: str, name: Any) -> None:
+    if isinstance(name, str) and name.strip() and not _NOT_IN_NAMES & set(map(unicodedata.category, name)):
+        return
+    raise UsageError(
+        code,
+        f"{name!r} cannot name {what}: a name is a text that is not empty, without control characters.",
+        next_step="Choose another name.",
+        field="name",
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ov
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
 from clary.engine.scope import current_scope
 from clary.errors import UsageError, nearest
+from clary.flows import outside
 from clary.flows.declared import check_flow
 from clary.flows.handles import RunHandle
 
@@ -52,6 +52,17 @@ class CallOptions:
     cache: bool | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no key: UsageError ``flow.bad_option``."""
+        key: Any = self.key
+        if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
+            raise UsageError(
+                "flow.bad_option",
+                f"A key of a run is a text of 1 to {LONGEST_KEY} characters.",
+                next_step="Give what tells this piece of work from others, such as the number of an order.",
+                field="key",
+            )
 
 
 class Flow(Generic[P, R]):
@@ -108,8 +119,8 @@ class Flow(Generic[P, R]):
             run: id of a run of this flow, or the beginning of one.
             at: path of the call, such as ``train#2``, or ``train`` where there is but one call of it.
             flow_overrides: inputs of the flow that are to be others. Copied calls whose inputs change with them differ.
-            checkpoint_overrides: for all calls of a checkpoint from the cut on: ``{"fit": {"input": {"rate": 0.1}}}``,
-                or ``{"score": {"output": 0.9}}``, whose body then does not run.
+            checkpoint_overrides: for all calls of a checkpoint: ``{"fit": {"input": {"rate": 0.1}}}`` from the cut on,
+                or ``{"score": {"output": 0.9}}``, also before it, whose body then does not run.
             invocation_overrides: the same for one call, by its path.
             skip: checkpoint names or paths from the cut on that keep the other run's result all the same.
             tag: a word for people.
@@ -119,7 +130,7 @@ class Flow(Generic[P, R]):
         ``replay.before_cut``, ``replay.bad_override``, ``replay.no_such_input``, ``flow.unknown_input``; ConflictError
         ``replay.not_recorded_yet``, ``replay.no_result``.
         """
-        service = importlib.import_module(_SERVICE)
+        service = self._service("replayed")
         stack, identifier = service.find_run(run)
         changes = service.Changes(
             flow_overrides or {}, checkpoint_overrides or {}, invocation_overrides or {}, tuple(skip)
@@ -156,7 +167,7 @@ class Flow(Generic[P, R]):
 
         Raises UsageError ``flow.bad_option``, ``retries.bad_value``, ``retries.out_of_range``.
         """
-        given = CallOptions(stack, image, _fields(retries), cache, dict(settings or {}), _checked_key(key))
+        given = CallOptions(stack, image, _fields(retries), cache, dict(settings or {}), key)
         return self.with_call(given)
 
     def with_call(self, given: CallOptions) -> Flow[P, R]:
@@ -223,10 +234,21 @@ class Flow(Generic[P, R]):
         return self.bind({**given, **kwargs})
 
     def _start(self, inputs: dict[str, Any], *, stack: str | None) -> RunHandle[R]:
-        service = importlib.import_module(_SERVICE)
+        service = self._service("run")
         chosen = service.choose_stack(explicit=stack, flow=self.options.stack)
         view = service.start(service.target_of(self), inputs, chosen)
         return RunHandle(view.id, chosen, service, reused=view.reused)
+
+    def _service(self, done: str) -> Any:
+        service = outside.door(_SERVICE)
+        if service is not None:
+            return service
+        raise UsageError(
+            "flow.in_job",
+            f"A job starts no runs, so the flow {self.name} cannot be {done} from it.",
+            next_step=f'Start it outside, under if __name__ == "__main__"; in a flow, call {self.name}(…) itself.',
+            field=self.name,
+        )
 
     def _unknown_input(self, name: str) -> UsageError:
         names = list(self.signature.parameters)
@@ -290,10 +312,7 @@ def flow(
         cache: whether checkpoints that say nothing of it take results of other runs; default no.
         settings: of the job, such as ``instance_type`` and ``max_runtime_in_seconds``.
     """
-    if workers is not None and workers < 1:
-        raise UsageError(
-            "flow.bad_workers", f"workers={workers} is not a number of threads.", next_step="Give 1 or more."
-        )
+    _check_workers(workers)
     policy = None if retries is None else retries_from(retries)
     options = FlowOptions(stack, image, settings, workers, policy, cache)
     if function is not None:
@@ -318,12 +337,12 @@ def _fields(retries: RetriesLike) -> dict[str, Any] | None:
     return {"count": retries} if isinstance(retries, int) else dict(retries)
 
 
-def _checked_key(key: Any) -> str | None:
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY):
-        raise UsageError(
-            "flow.bad_option",
-            f"A key of a run is a text of 1 to {LONGEST_KEY} characters.",
-            next_step="Give what tells this piece of work from others, such as the number of an order.",
-            field="key",
-        )
-    return key
+def _check_workers(workers: Any) -> None:
+    if workers is None or (isinstance(workers, int) and workers is not True and workers >= 1):
+        return
+    raise UsageError(
+        "flow.bad_workers",
+        f"workers={workers!r} is not a number of threads.",
+        next_step="Give 1 or more.",
+        field="workers",
+    )

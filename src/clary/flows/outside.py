@@ -1,10 +1,21 @@
-"""What stands for the client object in a job, where there is nothing that it could do."""
+"""What lies outside a job: the way there, and what stands for it in a job, where there is nothing that it could do."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from clary.errors import UsageError
+
+
+def door(module: str) -> Any | None:
+    """Return a room that looks at stacks and submits, opened by its module's name; None in a job, which has none."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("clary."):
+            raise
+        return None
 
 
 class Client:

@@ -3,9 +3,11 @@ holds a flow is imported in the job as well, where there are no stacks to make."
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from clary.errors import UsageError
+from clary.flows import outside
 
 if TYPE_CHECKING:
     from clary.stacks.model import Stack
@@ -72,25 +74,25 @@ def create_stack(
         "extra": extra,
         "async": run_async or None,
     }
-    made: Stack = _door().create(name, options, activate=activate, verify=verify)
+    made: Stack = _door("create_stack()").create(name, options, activate=activate, verify=verify)
     return made
 
 
 def list_stacks() -> list[Stack]:
     """Return every stack of this machine, ``local`` first."""
-    found: list[Stack] = _door().every()
+    found: list[Stack] = _door("list_stacks()").every()
     return found
 
 
 def current_stack() -> Stack:
     """Return the stack that a run would use now; raises NotFoundError ``stack.not_found`` if it is gone."""
-    found: Stack = _door().current()
+    found: Stack = _door("current_stack()").current()
     return found
 
 
 def use_stack(name: str) -> Stack:
     """Make a stack the saved current one and return it; raises NotFoundError ``stack.not_found``."""
-    found: Stack = _door().use(name)
+    found: Stack = _door("use_stack()").use(name)
     return found
 
 
@@ -99,7 +101,7 @@ def delete_stack(name: str, *, recursive: bool = False, force: bool = False) -> 
 
     Raises NotFoundError ``stack.not_found``, ConflictError ``stack.is_current`` without ``force``.
     """
-    _door().delete(name, recursive=recursive, force=force)
+    _door("delete_stack()").delete(name, recursive=recursive, force=force)
 
 
 def configure(
@@ -135,14 +137,17 @@ def configure(
         "settings": settings,
     }
     values = {name: value for name, value in said.items() if value is not _SAME}
-    try:
-        door = _door()
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("clary."):
-            raise
-        return  # in a job
-    door.configure(values)
+    door = outside.door(_DOOR)
+    if door is not None:
+        door.configure(values)
 
 
-def _door() -> Any:
-    return importlib.import_module(_DOOR)
+def _door(what: str) -> Any:
+    door = outside.door(_DOOR)
+    if door is not None:
+        return door
+    raise UsageError(
+        "stack.in_job",
+        f"A job has no stacks, so {what} can do nothing in it.",
+        next_step='Use it outside, under if __name__ == "__main__"; what holds for a run is settled at its start.',
+    )

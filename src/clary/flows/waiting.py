@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -11,14 +12,19 @@ from clary.engine import suspension
 from clary.errors import UsageError
 from clary.flows import questions
 from clary.flows.context import scope_of
+from clary.journal import records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from clary.engine.scope import Scope
 
 T = TypeVar("T")
 Seconds = float | timedelta
 
 _NO_DEFAULT: Any = object()
+_asking: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar("clary_asking", default=None)
+"""The loop whose task waits in this thread."""
 
 
 @overload
@@ -67,17 +73,20 @@ def wait(
             answer that does not fit is refused where it is given. None takes any plain data.
         question: for whoever answers.
         expires: seconds after which the wait ends without an answer.
-        default: the answer then; without one the wait raises ClaryError ``wait.expired``.
+        default: the answer then, None or plain data that fits the type; without one the wait raises ClaryError
+            ``wait.expired``.
         reminder: text shown beside the question to who looks at the run.
         metadata: plain data for whoever answers.
         linger: seconds for which the machine is kept in case the answer comes soon.
 
     Raises UsageError ``wait.in_checkpoint``, ``wait.bad_type``, ``wait.bad_question``; ClaryError ``wait.expired`` or
-    ``wait.aborted``.
+    ``wait.aborted``; ValidationError ``wait.unusable_answer``.
     """
     scope = scope_of("wait()")
     asked = _question(name, type, question, expires, default, reminder, metadata)
-    return _answered(scope, type, suspension.ask(scope.execution, scope, asked, _seconds(linger, "linger")))
+    loop = _asking.get()
+    answer = suspension.ask(scope.execution, scope, asked, _seconds(linger, "linger"), loop=loop)
+    return _answered(scope, type, answer)
 
 
 @overload
@@ -106,10 +115,7 @@ async def wait_async(
 ) -> Any: ...
 async def wait_async(name: str, type: Any = None, **options: Any) -> Any:  # noqa: A002 as in wait
     """Do as ``wait`` does, in an async flow; other tasks go on until all that is left is waiting."""
-    import contextvars
-
-    context = contextvars.copy_context()
-    return await asyncio.to_thread(context.run, lambda: wait(name, type, **options))
+    return await _beside("wait_async()", lambda: wait(name, type, **options))
 
 
 def sleep(duration: Seconds | None = None, *, until: datetime | None = None, suspend: bool | None = None) -> None:
@@ -126,21 +132,27 @@ def sleep(duration: Seconds | None = None, *, until: datetime | None = None, sus
     """
     scope = scope_of("sleep()")
     moment = _moment(duration, until, suspension.now(scope.execution))
-    suspension.sleep(scope.execution, scope, moment, suspend=suspend)
+    suspension.sleep(scope.execution, scope, moment, suspend=suspend, loop=_asking.get())
 
 
 async def sleep_async(
     duration: Seconds | None = None, *, until: datetime | None = None, suspend: bool | None = None
 ) -> None:
     """Do as ``sleep`` does, in an async flow."""
-    import contextvars
+    await _beside("sleep_async()", lambda: sleep(duration, until=until, suspend=suspend))
 
+
+async def _beside(name: str, call: Callable[[], T]) -> T:
+    """Wait in a thread, beside the loop; it counts as busy until what it waits for is in the record."""
+    scope, loop = scope_of(name), asyncio.get_running_loop()
     context = contextvars.copy_context()
-    await asyncio.to_thread(context.run, lambda: sleep(duration, until=until, suspend=suspend))
+    context.run(_asking.set, loop)
+    with scope.execution.activity.of(scope):
+        return await asyncio.to_thread(context.run, call)
 
 
 def _question(
-    name: str,
+    name: Any,
     kind: Any,
     question: str,
     expires: Seconds | None,
@@ -148,10 +160,10 @@ def _question(
     reminder: str | None,
     metadata: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    if not name or set(name) & set("/#@"):
+    if not isinstance(name, str) or not name or set(name) & set("/#@"):
         raise UsageError(
             "wait.bad_question",
-            f"“{name}” cannot name a wait: names hold no “/”, “#” or “@”.",
+            f"“{name}” cannot name a wait: a name is a text without “/”, “#” or “@”.",
             next_step="Choose another name.",
             field="name",
         )
@@ -172,12 +184,17 @@ def _question(
             f"default and metadata of a wait are plain data: {error}.",
             next_step="Give what JSON can hold.",
         ) from error
+    if default is not _NO_DEFAULT:
+        questions.check_default(name, kind, default)
     return asked
 
 
 def _answered(scope: Scope, kind: Any, answer: dict[str, Any]) -> Any:
-    asked = scope.execution.journal.state.waits[answer["path"]]
-    return questions.read(kind, suspension.outcome_of(answer, asked))
+    state = scope.execution.journal.state
+    asked = state.waits[answer["path"]]
+    if answer["how"] == records.DEFAULTED and answer["value"] is None:
+        return None
+    return questions.answered(kind, suspension.outcome_of(answer, asked), asked, state)
 
 
 def _moment(duration: Seconds | None, until: datetime | None, now: float) -> float:

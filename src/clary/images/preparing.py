@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 _LATEST = 253_402_300_800
 """Seconds since the epoch of the year 10000, which dates of images cannot say."""
+_UNSEEN = (
+    "The base is larger than 1 GiB, and is not looked through: where copied files go to folders of its own, these "
+    "become root's with the mode 755, and its links are not followed."
+)
 _GPU = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
 """Without these NVIDIA's runtime gives a container no GPU. Source: the NVIDIA Container Toolkit's documentation."""
 
@@ -64,8 +68,9 @@ def prepare(image: Image, project: Path, site: Site, progress: Progress, *, upgr
         progress: is told when something takes long.
         upgrade: ask anew for the base's digest and the packages' versions.
 
-    Raises ConfigError ``image.builder_cannot``, ``image.no_registry``, ``image.wrong_python``; and what looking up the
-    base, reading the requirements and resolving them raises.
+    Raises ConfigError ``image.builder_cannot``, ``image.no_registry``, ``image.wrong_python``,
+    ``image.too_many_layers``, ``image.bad_place``, ``image.copy_clash``; and what looking up the base,
+    reading its layers, reading the requirements and resolving them raises.
     """
     name = site.builder_of(image)
     if image.code and image.workdir is None:
@@ -101,9 +106,20 @@ class _Preparation:
         if source is not None and python is not None:
             lock = self._lock(source, python, progress, upgrade=upgrade)
         order = self._order(found, python, lock)
-        notes = (*(lock.notes if lock else ()), *_withheld(order), *_open_secrets(self._image))
+        told = self._check_files(order, found, progress) if self._builder == "layers" else ()
+        notes = (*(lock.notes if lock else ()), *told, *_withheld(order), *_open_secrets(self._image))
         reference = found.reference if self._builder == "none" else order.target
         return Prepared(self._image, self._builder, reference, order, found, self._base.gpu, notes)
+
+    def _check_files(self, order: Order, found: BaseImage, progress: Progress) -> tuple[str, ...]:
+        """Refuse what the builder ``layers`` would refuse when it lays files on the base; return what to know of it."""
+        from clary.images.builders.layers import file_layers
+        from clary.images.layers import ground
+
+        file_layers(order, len(found.manifest.layers))
+        files = [file for one in order.copies for file in one.files]
+        ground.under(files, found, self._site.registries, self._site.images / "bases", progress).laid(files)
+        return (_UNSEEN,) if files and found.manifest.size > ground.LARGEST else ()
 
     def _check_python(self, python: Python) -> None:
         asked = self._image.python

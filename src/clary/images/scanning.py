@@ -27,7 +27,17 @@ LARGEST = 1024 * 1024 * 1024
 """Compressed bytes of a base that is looked through; of a larger one the version has to be known."""
 _LIBRARY = 8 * 1024 * 1024
 """Bytes of a C library that are searched for its version."""
-_INTERPRETER = re.compile(r"(?:.*/)?bin/python(?:3(?:\.(?P<minor>\d+))?)?")
+_PROGRAM = re.compile(r"(?:[\w-]+-)?python(?:3(?:\.(?P<minor>\d+))?)?")
+"""Names of interpreters; with a prefix some systems name their own."""
+_MOST_LINKS = 500_000
+"""Of an image; further ones are not followed."""
+_LONGEST_CHAIN = 40
+"""Links that are followed for one path, as Linux does."""
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+"""Source: OCI Image Layer Specification, "Whiteouts"."""
+_FORM = 2
+"""Of what is kept: grows when the same layers give another finding."""
 _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+)\.(\d+)")
 _MUSL = re.compile(r"(?:.*/)?lib/ld-musl-[a-z0-9_]+\.so\.1")
 _MUSL_VERSION = (1, 2)
@@ -35,33 +45,60 @@ _MUSL_VERSION = (1, 2)
 
 
 @dataclass
+class _Layer:
+    """What one layer brings, and what it takes away of those below it."""
+
+    links: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str | None] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+    emptied: set[str] = field(default_factory=set)
+
+    def hides(self, path: str) -> bool:
+        """Tell whether a path of a layer below is not to be seen any more."""
+        if path in self.gone:
+            return True
+        while path != "/":
+            path = posixpath.dirname(path)
+            if path in self.gone or path in self.emptied:
+                return True
+        return False
+
+
+@dataclass
 class Seen:
     """What the layers read so far hold, the later ones over the earlier."""
 
-    interpreters: dict[str, str | None] = field(default_factory=dict)
-    """Absolute paths of what is called ``python``, ``python3`` or ``python3.N``; of a link also where it leads."""
-    folders: dict[str, str] = field(default_factory=dict)
-    """Links in the root, which older systems' ``/bin`` is on newer ones."""
+    links: dict[str, str] = field(default_factory=dict)
+    """The symbolic links of the image, by absolute path, and what is written in them."""
+    programs: dict[str, str | None] = field(default_factory=dict)
+    """Files named like an interpreter, by absolute path, and the file that they are a name of: themselves, or of a hard
+    link the other one. None for a script, which may start any."""
     libc: str | None = None
     libc_version: tuple[int, int] | None = None
 
     def read(self, chunks: Iterable[bytes]) -> None:
         """Look through one layer: the chunks of a tar compressed by gzip. Raises tarfile.TarError, OSError."""
+        layer = _Layer()
         with tarfile.open(fileobj=ChunkFile(chunks), mode="r|gz") as archive:
             for member in archive:
-                self._look(member, archive)
+                self._look(member, archive, layer)
+        self._lay_over(layer)
 
-    def _look(self, member: tarfile.TarInfo, archive: tarfile.TarFile) -> None:
-        path = "/" + member.name.removeprefix("./").lstrip("/")
+    def _look(self, member: tarfile.TarInfo, archive: tarfile.TarFile, layer: _Layer) -> None:
+        path = posixpath.normpath("/" + member.name.lstrip("/"))
         folder, name = posixpath.split(path)
-        if name.startswith(".wh."):
-            self.interpreters.pop(posixpath.join(folder, name.removeprefix(".wh.")), None)
-        elif member.issym() and folder == "/":
-            self.folders[path] = posixpath.normpath(posixpath.join("/", member.linkname))
-        elif _INTERPRETER.fullmatch(path) and (member.isfile() or member.issym() or member.islnk()):
-            leads = posixpath.normpath(posixpath.join(folder, member.linkname)) if member.issym() else None
-            self.interpreters[path] = leads
-        elif _MUSL.fullmatch(path):
+        if name == _OPAQUE:
+            layer.emptied.add(folder)
+        elif name.startswith(_WHITEOUT):
+            layer.gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
+        elif member.issym():
+            layer.links[path] = member.linkname
+        else:
+            if path in self.links:
+                layer.gone.add(path)
+            if (member.isfile() or member.islnk()) and _PROGRAM.fullmatch(name):
+                layer.programs[path] = _body(path, member, archive)
+        if _MUSL.fullmatch(path):
             self.libc, self.libc_version = "musl", _MUSL_VERSION
         elif name.startswith(("libc.so.6", "libc-2.")) and member.isfile():
             content = archive.extractfile(member)
@@ -69,11 +106,25 @@ class Seen:
             if found:
                 self.libc, self.libc_version = "glibc", (int(found[1]), int(found[2]))
 
+    def _lay_over(self, layer: _Layer) -> None:
+        if layer.gone or layer.emptied:
+            self.links = {path: leads for path, leads in self.links.items() if not layer.hides(path)}
+            self.programs = {path: body for path, body in self.programs.items() if not layer.hides(path)}
+        for path, leads in layer.links.items():
+            self.programs.pop(path, None)
+            if path in self.links or len(self.links) < _MOST_LINKS:
+                self.links[path] = leads
+        for path, body in layer.programs.items():
+            folder, name = posixpath.split(path)
+            self.programs[posixpath.join(self._real(folder) or folder, name)] = body
+
     def python(self, path: str, platform: Platform) -> Python | None:
-        """Return the interpreter that ``python3`` is under the variable PATH; None where there is none."""
+        """Return the interpreter that ``python3`` is under the variable PATH; None where there is none.
+
+        What cannot be told, such as where a link or a script leads that starts another, is passed over.
+        """
         for folder in path.split(":"):
-            real = self.folders.get(folder.rstrip("/"), folder.rstrip("/"))
-            found = self._in(real)
+            found = self._in(folder) if folder.startswith("/") else None
             if found is not None:
                 executable, minor = found
                 version = self.libc_version or (2, 28)
@@ -81,27 +132,71 @@ class Seen:
         return None
 
     def _in(self, folder: str) -> tuple[str, str] | None:
-        path = f"{folder}/python3"
-        seen = set()
-        while path not in seen:
-            seen.add(path)
-            minor = _INTERPRETER.fullmatch(path)
-            if minor is not None and minor["minor"]:
-                return path, minor["minor"]
-            path = self.interpreters.get(path) or path
-        return self._newest(folder)
-
-    def _newest(self, folder: str) -> tuple[str, str] | None:
-        """Return the newest ``python3.N``, for a ``python3`` that is a file of its own, or is not there."""
-        minors = [
-            int(found["minor"])
-            for path in self.interpreters
-            if (found := _INTERPRETER.fullmatch(path)) and found["minor"] and posixpath.dirname(path) == folder
-        ]
-        if not minors:
+        real = self._real(folder)
+        if real is None:
             return None
-        plain = f"{folder}/python3"
-        return (plain if plain in self.interpreters else f"{plain}.{max(minors)}"), str(max(minors))
+        plain = posixpath.join(real, "python3")
+        if plain in self.links or plain in self.programs:
+            return self._interpreter(plain)
+        minors = sorted(self._minors(real), reverse=True)
+        return next(filter(None, (self._interpreter(f"{plain}.{minor}") for minor in minors)), None)
+
+    def _interpreter(self, path: str) -> tuple[str, str] | None:
+        """Return the file that a path leads to, and its minor version."""
+        real = self._real(path)
+        body = self.programs.get(real) if real is not None else None
+        if real is None or body is None or self.programs.get(body, body) is None:
+            return None
+        minor = self._minor(real, body)
+        return None if minor is None else (real, minor)
+
+    def _minor(self, real: str, body: str) -> str | None:
+        """Return a file's version: by its name, another name of it, or else the newest beside it."""
+        names = [real, *(path for path, other in self.programs.items() if other == body)]
+        for path in names:
+            found = _PROGRAM.fullmatch(posixpath.basename(path))
+            if found is not None and found["minor"]:
+                return found["minor"]
+        folder = posixpath.dirname(real)
+        minors = self._minors(folder)
+        own = [minor for minor in minors if self._real(f"{folder}/python3.{minor}") == real]
+        return str(max(own or minors)) if minors else None
+
+    def _minors(self, folder: str) -> set[int]:
+        """Return the minor versions that ``python3.N`` in a folder, which may be links, are named for."""
+        paths = (
+            path for table in (self.links, self.programs) for path in table if path.startswith(f"{folder}/python3.")
+        )
+        return {
+            int(path.rpartition(".")[2]) for path in paths if re.fullmatch(r"python3\.\d+", path[len(folder) + 1 :])
+        }
+
+    def _real(self, path: str) -> str | None:
+        """Return a path with all its links followed; None for a circle."""
+        left, done, followed = path.split("/")[::-1], "", 0
+        while left:
+            part = left.pop()
+            if part == "..":
+                done = posixpath.dirname(done).rstrip("/")
+            elif part not in ("", "."):
+                leads = self.links.get(f"{done}/{part}")
+                if leads is None:
+                    done = f"{done}/{part}"
+                    continue
+                followed += 1
+                if followed > _LONGEST_CHAIN:
+                    return None
+                done = "" if leads.startswith("/") else done
+                left += leads.split("/")[::-1]
+        return done or "/"
+
+
+def _body(path: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> str | None:
+    """Return the file that a name in a layer is of; None for a script."""
+    if member.islnk():
+        return posixpath.normpath("/" + member.linkname.lstrip("/"))
+    content = archive.extractfile(member)
+    return None if content is not None and content.read(2) == b"#!" else path
 
 
 def python_of(
@@ -147,7 +242,12 @@ def python_of(
             field="image.base",
         )
     kept.mkdir(parents=True, exist_ok=True)
-    form = {"version": found.version, "executable": found.executable, "libc": [found.libc, *found.libc_version]}
+    form = {
+        "form": _FORM,
+        "version": found.version,
+        "executable": found.executable,
+        "libc": [found.libc, *found.libc_version],
+    }
     write_whole(file, json.dumps(form))
     return found
 
@@ -162,5 +262,7 @@ def _bad_layer(layer: Descriptor, error: Exception) -> ConfigError:
 
 
 def _from_file(form: dict[str, Any], platform: Platform) -> Python:
+    if form["form"] != _FORM:
+        raise ValueError(form["form"])
     libc, major, minor = form["libc"]
     return Python(str(form["version"]), str(form["executable"]), str(libc), (int(major), int(minor)), platform)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clary.images.builders import choosing
-from clary.images.builders.layers import wheels_of
+from clary.images.builders.wheels import wheels_of
 from clary.images.building import Built, Progress
 from clary.images.layers.cache import LocalCache
 from clary.images.layers.packages import rest_key, wheel_key

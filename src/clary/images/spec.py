@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
@@ -40,19 +41,24 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]*\$?(:[a-z_][a-z0-9_-]*\$?)?|\d{1,10}(:\d{1,10})?")
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_CONTENT_TAG = re.compile(r"clary-[0-9a-f]{32}")
+_LARGEST_ID = 2**31 - 1
+"""Of a user or group. Source: moby's package ``user``."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class _WrongError(Exception):
     """A value does not have its form: what is wrong, and what to do."""
 
 
-def parsed(values: Mapping[str, Any], *, field: str = "image", source: str = "") -> Image:
+def parsed(values: Mapping[str, Any], *, field: str = "image", source: str = "", whole: bool = True) -> Image:
     """Return the image that these values describe, in their one form.
 
     Args:
         values: by the names of ``Image``'s fields, in any spelling; None is the default.
         field: what the values are called in messages.
         source: where they stand, in words, such as ``[tool.clary].image in /a/pyproject.toml``.
+        whole: whether this is all that is said: then fields must not contradict each other.
 
     Raises ValidationError ``image.invalid`` with every finding in ``details["findings"]``.
     """
@@ -73,7 +79,8 @@ def parsed(values: Mapping[str, Any], *, field: str = "image", source: str = "")
                 findings.append(_finding(f"{field}.{name}", *wrong.args))
             except ClaryError as error:
                 findings.append(_finding(f"{field}.{name}", error.summary, error.next_step))
-    findings += [_finding(f"{field}.{name}", message, step) for name, message, step in _contradictions(good)]
+    if whole:
+        findings += [_finding(f"{field}.{name}", message, step) for name, message, step in _contradictions(good)]
     if findings:
         raise _invalid(findings, source)
     return Image(**good)
@@ -115,10 +122,20 @@ def _contradictions(good: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return found
 
 
+def _word(value: Any) -> str:
+    """Return a text as it is. No variable, argument or path can hold what is refused."""
+    if not isinstance(value, str):
+        raise _WrongError(f"It must be text, not {value!r}.", "Write it in quotes.")
+    if "\0" in value or _SURROGATE.search(value):
+        raise _WrongError(f"{value!a} holds a character that no text of an image can hold.", "Leave the character out.")
+    return value
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    raise _WrongError(f"It must be text, not {value!r}.", "Write it in quotes.")
+    text = _word(value).strip()
+    if not text:
+        raise _WrongError("It is empty.", "Leave it out, or say something.")
+    return text
 
 
 def _matching(pattern: re.Pattern[str], what: str, next_step: str) -> Callable[[Any], str]:
@@ -131,10 +148,10 @@ def _matching(pattern: re.Pattern[str], what: str, next_step: str) -> Callable[[
     return form
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: Any, form: Callable[[Any], str] = _text) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise _WrongError(f"It must be a list, not {value!r}.", "Write a list of texts.")
-    return tuple(_text(one) for one in value)
+    return tuple(form(one) for one in value)
 
 
 def _requirements(value: Any) -> str | tuple[str, ...]:
@@ -178,7 +195,7 @@ def _scalar(name: object, value: Any) -> str:
     if isinstance(value, bool):
         raise _WrongError(f"{name} is {str(value).lower()}.", f'Write it in quotes: "{str(value).lower()}".')
     if isinstance(value, (str, int, float)):
-        return str(value)
+        return _word(str(value))
     raise _WrongError(f"{name} must be text.", "Write it in quotes.")
 
 
@@ -229,20 +246,38 @@ def _copy(value: Any) -> dict[str, str]:
 
 def _folder(value: Any) -> str:
     text = _text(value)
-    path = PurePosixPath(text)
+    path = PurePosixPath(f"/{text.lstrip('/')}" if text.startswith("/") else text)
     if not path.is_absolute() or ".." in path.parts:
         raise _WrongError(f"{text!r} is no absolute place in the image.", "Write one such as /opt/app.")
+    if any(unicodedata.category(one) == "Cc" for one in text):
+        raise _WrongError(f"{text!r} holds control characters.", "Write a plain path such as /opt/app.")
     return str(path)
 
 
 def _place(value: Any) -> str:
+    """Return a place for what is copied; one that ends in ``/`` is a folder, into which a file goes by its name."""
     place = _folder(value)
     told = places.problem(place)
     if PurePosixPath(place).is_relative_to(ROOT):
         told = "Clary keeps what it adds there"
     if told:
         raise _WrongError(f"Nothing can be put at {place}: {told}.", "Write one such as /opt/app.")
-    return place
+    return f"{place}/" if value.strip().endswith("/") else place
+
+
+def _user(value: Any) -> str:
+    text = _matching(_USER, "user", "Write a name, a uid, or uid:gid.")(value)
+    if any(part.isdecimal() and int(part) > _LARGEST_ID for part in text.split(":")):
+        raise _WrongError(f"{text} is no user: ids go to {_LARGEST_ID}.", "Write a smaller number, or a name.")
+    return text
+
+
+def _tag(value: Any) -> str:
+    text = _matching(_TAG, "tag", "Use letters, digits, '.', '_' and '-', at most 128.")(value)
+    if _CONTENT_TAG.fullmatch(text):
+        told = f"{text} is the form of the tags that Clary gives by content: it would stand for another image."
+        raise _WrongError(told, "Choose another tag.")
+    return text
 
 
 def _flag(value: Any) -> bool:
@@ -255,7 +290,7 @@ def _entrypoint(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         words = ", ".join(f'"{word}"' for word in value.split())
         raise _WrongError("An entry point is a list of words: no shell reads it.", f"Write [{words}].")
-    return _texts(value)
+    return _texts(value, _word)
 
 
 def _builder(value: Any) -> str:
@@ -281,12 +316,12 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "copy": _copy,
     "code": _flag,
     "entrypoint": _entrypoint,
-    "user": _matching(_USER, "user", "Write a name, a uid, or uid:gid."),
+    "user": _user,
     "workdir": _folder,
     "platform": lambda value: str(Platform.parse(_text(value))),
     "builder": _builder,
     "repository": _matching(_REPOSITORY, "repository's name", "Use a-z, 0-9 and . _ - /, for example team/app."),
-    "tag": _matching(_TAG, "tag", "Use letters, digits, '.', '_' and '-', at most 128."),
+    "tag": _tag,
     "secrets": _secrets,
 }
 """Each field's form."""

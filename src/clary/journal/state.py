@@ -72,6 +72,8 @@ class RunState:
     """Recorded readings of clock and chance, by path."""
     tries: dict[str, Record] = field(default_factory=dict)
     """The last failed try of calls that are tried again, by path."""
+    failed_tries: dict[str, list[Record]] = field(default_factory=dict)
+    """The failed tries after which another followed, by path: ``{n, type, message, at}``, each in order."""
     flow_retry: Record | None = None
     """The last retry of the flow's body in this attempt."""
     waits: dict[str, Record] = field(default_factory=dict)
@@ -192,6 +194,7 @@ def _forget_failed_calls(state: RunState) -> None:
 def _run_again(state: RunState, paths: Iterable[str]) -> None:
     for path in paths:
         state.tries.pop(path, None)
+        state.failed_tries.pop(path, None)
         if state.calls.get(path, {}).get("kind") == records.CALL_FAILED:
             del state.calls[path]
 
@@ -256,9 +259,13 @@ def _logged(state: RunState, record: Record, _entry: Entry) -> None:
     state.logged.update(record["values"])
 
 
-def _try_failed(state: RunState, record: Record, _entry: Entry) -> None:
+def _try_failed(state: RunState, record: Record, entry: Entry) -> None:
     _run_again(state, record["calls"])
     state.tries[record["path"]] = record
+    error = record["error"]
+    failed = {"n": record["n"], "type": error["type"], "message": error["message"], "at": entry["at"]}
+    earlier = state.failed_tries.get(record["path"], []) if record["n"] > 1 else []
+    state.failed_tries[record["path"]] = [one for one in earlier if one["n"] < record["n"]] + [failed]
     _take_job(state, record["path"])
 
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clary.kitaru import events
 from clary.kitaru.checkpoints import checkpoint
 from clary.kitaru.context import (
     ReplayRuntimeContext,
     current_execution_id,
-    events,
     get_replay_runtime_context,
     is_replay,
     llm,
     load,
     log,
-    progress,
     save,
     wait,
 )
@@ -41,6 +40,7 @@ from clary.kitaru.errors import (
     KitaruUserCodeError,
     KitaruWaitValidationError,
 )
+from clary.kitaru.events import progress
 from clary.kitaru.flows import FlowHandle, flow
 from clary.kitaru.handles import unmapped
 from clary.kitaru.images import ImageSettings

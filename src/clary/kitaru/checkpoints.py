@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, ov
 from clary.engine.caching import cache_from
 from clary.engine.retry import Retries
 from clary.engine.scope import Scope, current_scope
+from clary.flows import context
 from clary.flows.checkpoint import Checkpoint, CheckpointOptions
 from clary.flows.isolation import isolation_of
 from clary.kitaru.errors import KitaruContextError, KitaruFeatureNotAvailableError, KitaruUsageError, translated
 from clary.kitaru.futures import CheckpointFuture, MapFuture, dependencies
 from clary.kitaru.handles import Lazy, OutputHandle, current_body, value_of
+from clary.kitaru.journaled import TYPE_MARK
+from clary.kitaru.names import map_key
 from clary.kitaru.outputs import output_count
 
 if TYPE_CHECKING:
@@ -108,8 +111,17 @@ class CheckpointDefinition(Checkpoint[P, R], Generic[P, R]):
         return tuple(handle.chunk(index) for index in range(self.output_count))
 
     def _path(self, scope: Scope, identifier: str | None) -> str:
+        self._note_type(scope)
         with translated():
             return scope.next_path(self.name) if identifier is None else scope.keyed_path(self.name, identifier)
+
+    def _note_type(self, scope: Scope) -> None:
+        """Note the checkpoint's type, once in each flow's body that calls it."""
+        body = current_body.get()
+        if self.options.type is None or body is None or scope.in_call or self.name in body.typed:
+            return
+        body.typed.add(self.name)
+        context.log(**{f"{TYPE_MARK}{self.name}": self.options.type})
 
     def _submitted(
         self,
@@ -128,7 +140,11 @@ class CheckpointDefinition(Checkpoint[P, R], Generic[P, R]):
         scope, body = self._place(verb)
         earlier = dependencies(after)
         calls = combinations(self.name, verb, args, kwargs)
-        return MapFuture(self, [self._submitted(scope, body, None, call, earlier) for call in calls])
+        node = self._path(scope, None)
+        return MapFuture(
+            self,
+            [self._submitted(scope, body, map_key(node, index), call, earlier) for index, call in enumerate(calls)],
+        )
 
     def _place(self, verb: str) -> tuple[Scope, FlowBody]:
         scope, body = current_scope.get(), current_body.get()
@@ -247,7 +263,7 @@ def options_of(
             "kitaru.bad_retries", f"retries={retries} is no count.", next_step="Give 0 or more.", field="retries"
         )
     with translated():
-        isolation = isolation_of(name, runtime or "inline", resources, None, None, None)
+        isolation = isolation_of(name, (runtime or "inline").strip().lower(), resources, None, None, None)
         policy = retries if isinstance(retries, Retries) else Retries(count=retries)
         return CheckpointOptions(retries=policy, type=label, isolation=isolation, cache=cache_from(cache))
 

@@ -6,12 +6,20 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from clary.errors import NotFoundError
+from clary import flows
+from clary.errors import ClaryError, NotFoundError
 from clary.kitaru import statistics
 from clary.kitaru.checkpoints import refuse
-from clary.kitaru.errors import KitaruLogRetrievalError, KitaruRuntimeError, KitaruStateError, translated
+from clary.kitaru.errors import (
+    KitaruLogRetrievalError,
+    KitaruNoExecutionError,
+    KitaruStateError,
+    KitaruUsageError,
+    translated,
+)
 from clary.kitaru.flows import service
-from clary.kitaru.models import ArtifactRef, Execution, LogEntry, PendingWait, artifact_ref, execution, pending_wait
+from clary.kitaru.kept import ArtifactRef, Kept
+from clary.kitaru.models import Execution, LogEntry, PendingWait, execution, open_waits, pending_wait
 from clary.kitaru.replays import ReplaySubmission, Wanted, submit
 from clary.kitaru.statuses import ExecutionStatus, status_of
 
@@ -20,7 +28,7 @@ _SCANNED = 1000
 
 
 class KitaruClient:
-    """The executions and artifacts of the stacks of this machine, by the current stack where none is named."""
+    """The executions and artifacts of the stacks of this machine."""
 
     def __init__(
         self, *, server_url: str | None = None, auth_token: str | None = None, project: str | None = None
@@ -58,32 +66,31 @@ class Executions:
         page: int | None = None,
         size: int | None = None,
     ) -> builtins.list[Execution]:
-        """Return executions of the current stack, newest first.
+        """Return executions of all stacks of this machine, newest first; a stack out of reach is left out.
 
-        ``limit`` is how many at most; ``page`` (from 1) and ``size`` (20) take a part. The newest 1,000 are looked at.
+        ``limit`` is how many at most; ``page`` (from 1) and ``size`` take a part. The newest 1,000 of each stack are
+        looked at. Raises KitaruUsageError ``kitaru.bad_option``, and what is wrong with the current stack.
         """
+        _check_counts(limit, page, size)
+        wanted = _status(status)
         with translated():
-            stack = service().choose_stack()
-            views = service().list_runs(stack, limit=_SCANNED)
-            wanted = None if status is None else ExecutionStatus(status)
             found = [
-                view
-                for view in views
-                if flow in (None, view.flow) and (wanted is None or status_of(view.status) is wanted)
+                (stack, view)
+                for stack, view in _newest(flow, _SCANNED if wanted or page or limit is None else limit)
+                if wanted in (None, status_of(view.status))
             ]
-            if page is not None or size is not None:
-                size = size or 20
-                found = found[((page or 1) - 1) * size :][:size]
-            return [execution(view, stack, self._client) for view in found[:limit]]
+        if size is not None:
+            found = found[((page or 1) - 1) * size :][:size]
+        return [execution(view, stack, self._client) for stack, view in found[:limit]]
 
     def latest(self, *, flow: str | None = None, status: ExecutionStatus | str | None = None) -> Execution:
-        """Return the newest execution; raises KitaruRuntimeError ``run.not_found`` where there is none."""
+        """Return the newest execution; raises LookupError (``run.not_found``) where there is none."""
         found = self.list(flow=flow, status=status, limit=1)
         if not found:
-            raise KitaruRuntimeError(
+            raise KitaruNoExecutionError(
                 "run.not_found",
-                "There is no such execution on the current stack.",
-                next_step="See which there are: clary runs list.",
+                "There is no such execution on the stacks of this machine.",
+                next_step="See which there are: clary runs list --stack NAME.",
             )
         return found[0]
 
@@ -107,7 +114,7 @@ class Executions:
     def logs(
         self, exec_id: str, *, checkpoint: str | None = None, source: str = "step", limit: int | None = None
     ) -> builtins.list[LogEntry]:
-        """Return the lines that an execution has printed, oldest first; ``limit`` the last ones."""
+        """Return the lines that an execution has printed, oldest first; ``limit`` how many of them."""
         if checkpoint is not None:
             refuse(
                 "logs(checkpoint=)",
@@ -119,7 +126,7 @@ class Executions:
             lines = [LogEntry.of(host, when, text, source) for host, when, text in service().logs(stack, run)]
         except NotFoundError as error:
             raise KitaruLogRetrievalError(error.code, error.summary, next_step=error.next_step) from error
-        return lines if limit is None else lines[-limit:]
+        return lines[:limit]
 
     def events(self, exec_id: str, **_options: Any) -> Any:
         """Not here: raises KitaruFeatureNotAvailableError."""
@@ -133,8 +140,7 @@ class Executions:
         """Return what an execution asks and nobody has answered."""
         with translated():
             stack, run = service().find_run(exec_id)
-            view = service().get_run(stack, run)
-        return [pending_wait(one) for one in view.waits if one.outcome is None]
+            return [pending_wait(one) for one in open_waits(service().get_run(stack, run))]
 
     def input(self, exec_id: str, *, wait: str, value: Any) -> Execution:
         """Answer a wait. On SageMaker the execution goes on at once; a local one with ``resume``.
@@ -146,10 +152,20 @@ class Executions:
             return execution(service().answer(stack, run, wait, value), stack, self._client)
 
     def abort_wait(self, exec_id: str, *, wait: str) -> Execution:
-        """End a wait without an answer: it raises in the flow."""
+        """Cancel an execution in place of answering what it asks; the flow does not go on.
+
+        Raises KitaruStateError for a wait that is not open.
+        """
         with translated():
             stack, run = service().find_run(exec_id)
-            return execution(service().answer(stack, run, wait, None, abort=True), stack, self._client)
+            if not any(wait in (one.name, one.path) for one in open_waits(service().get_run(stack, run))):
+                raise KitaruStateError(
+                    "wait.not_found",
+                    f"Execution {run} does not ask for {wait!r}.",
+                    next_step=f"See what it asks: clary runs waits {run}.",
+                    field="wait",
+                )
+            return execution(service().stop(stack, run), stack, self._client)
 
     def retry(self, exec_id: str) -> Execution:
         """Run the failed checkpoints of a failed execution again, under the same id."""
@@ -160,7 +176,7 @@ class Executions:
     def resume(self, exec_id: str) -> Execution:
         """Let an execution go on whose wait was answered, or that was interrupted; one that goes on already does so.
 
-        Raises KitaruStateError for one that still waits for input.
+        Raises KitaruStateError for one that still waits for input, has failed or was cancelled.
         """
         with translated():
             stack, run = service().find_run(exec_id)
@@ -170,6 +186,13 @@ class Executions:
                     "kitaru.waits_for_input",
                     f"Execution {run} waits for input.",
                     next_step=f"Answer first: clary runs answer {run} VALUE.",
+                    details={"run": run},
+                )
+            if view.status in _ENDED:
+                raise KitaruStateError(
+                    "kitaru.not_paused",
+                    f"Execution {run} is {status_of(view.status)}: nothing of it is paused.",
+                    next_step=f"Run what has failed again: .retry({run!r}). Else: clary runs resume {run}.",
                     details={"run": run},
                 )
             if not status_of(view.status).is_successful and view.status not in _UNDER_WAY:
@@ -200,6 +223,7 @@ class Executions:
             return execution(service().stop(stack, run), stack, self._client)
 
 
+_ENDED = frozenset({"failed", "timed_out", "stopped"})
 _UNDER_WAY = frozenset({"queued", "preparing", "submitted", "starting", "running", "stopping"})
 
 
@@ -218,7 +242,7 @@ class Artifacts:
         producing_call: str | None = None,
         limit: int | None = None,
     ) -> builtins.list[ArtifactRef]:
-        """Return what an execution has kept: saved values, and outputs of checkpoints."""
+        """Return what an execution has kept: outputs of checkpoints, and saved values."""
         found = self._client.executions.get(exec_id).list_artifacts()
         return [
             one
@@ -231,4 +255,45 @@ class Artifacts:
         with translated():
             run, _, name = artifact_id.partition(":")
             stack, found = service().find_run(run)
-            return artifact_ref(stack, service().get_run(stack, found), name)
+            view = service().get_run(stack, found)
+        return Kept(stack, found, view.flow).artifact(name)
+
+
+def _newest(flow: str | None, limit: int) -> builtins.list[tuple[Any, Any]]:
+    """Return the newest runs of each stack with that stack, newest first; one that two stacks share comes once."""
+    current = service().choose_stack()
+    found: dict[str, tuple[Any, Any]] = {}
+    for stack in [current, *(one for one in flows.list_stacks() if one.name != current.name)]:
+        try:
+            views = service().list_runs(stack, limit=limit, flow=flow)
+        except ClaryError:
+            if stack is current:
+                raise
+            continue  # one stack out of reach must not hide the executions of another
+        for view in views:
+            found.setdefault(view.id, (stack, view))
+    return sorted(found.values(), key=lambda pair: pair[1].created, reverse=True)
+
+
+def _status(given: ExecutionStatus | str | None) -> ExecutionStatus | None:
+    known = [str(one) for one in ExecutionStatus]
+    if given is None or given.strip().lower() in known:
+        return None if given is None else ExecutionStatus(given.strip().lower())
+    raise KitaruUsageError(
+        "kitaru.bad_option",
+        f"status={given!r} is no state of an execution.",
+        next_step=f"It is one of: {', '.join(known)}.",
+        field="status",
+    )
+
+
+def _check_counts(limit: int | None, page: int | None, size: int | None) -> None:
+    given = {"limit": limit, "page": page, "size": size}
+    wrong = [name for name, value in given.items() if value is not None and value < 1]
+    if wrong or (page is not None and size is None):
+        raise KitaruUsageError(
+            "kitaru.bad_option",
+            f"{wrong[0]}={given[wrong[0]]} is no count." if wrong else "page= needs size=.",
+            next_step="Give 1 or more." if wrong else "Say how many executions a page has.",
+            field=wrong[0] if wrong else "size",
+        )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from clary.artifacts import decode
 from clary.engine.scope import Scope, current_scope
-from clary.flows import context, telling, waiting
+from clary.flows import context, waiting
 from clary.journal import records
 from clary.journal.log import ObjectLog
 from clary.journal.state import RunState, fold
+from clary.kitaru import asking
 from clary.kitaru.checkpoints import refuse
 from clary.kitaru.errors import KitaruContextError, KitaruRuntimeError, KitaruUsageError, translated
 from clary.kitaru.handles import value_of
+from clary.kitaru.journaled import SAVED_MARK
+from clary.kitaru.names import call_name
 
 if TYPE_CHECKING:
     from clary.engine.execution import Execution
@@ -27,8 +30,6 @@ LINGER = 600
 """Seconds for which Kitaru keeps the process of a flow that waits."""
 SAVE_TYPES = ("prompt", "response", "context", "input", "output", "blob")
 _NO_NAME = "wait_condition"
-_MARK = "artifact "
-"""Before the name of a saved value in the facts of its run that tell its type and tags."""
 
 
 def wait(
@@ -46,7 +47,7 @@ def wait(
         name: by which it is answered.
         question: for whoever answers.
         timeout: seconds for which the process stays in case the input comes soon; then the execution waits without
-            one. Default 600.
+            one. Default 600. At a terminal, a local execution asks for the input there.
         metadata: plain data for whoever answers.
 
     Raises KitaruContextError ``wait.in_checkpoint``, KitaruUsageError ``wait.bad_type``; KitaruRuntimeError
@@ -59,14 +60,11 @@ def wait(
             f"wait() was called in the checkpoint {scope.path}, whose body would run again from its beginning.",
             next_step="Call wait() in the flow's own body, before or after the checkpoint.",
         )
+    linger = 0 if asking.is_asked_here(scope) else LINGER if timeout is None else timeout
+    if linger:
+        asking.tell(scope, name or _NO_NAME, question or "")
     with translated():
-        return waiting.wait(
-            name or _NO_NAME,
-            schema,
-            question=question or "",
-            metadata=metadata,
-            linger=LINGER if timeout is None else timeout,
-        )
+        return waiting.wait(name or _NO_NAME, schema, question=question or "", metadata=metadata, linger=linger)
 
 
 def save(
@@ -85,7 +83,8 @@ def save(
         tags: likewise.
     """
     _checkpoint_scope("save()")
-    if type not in SAVE_TYPES:
+    kind = type.strip().lower()
+    if kind not in SAVE_TYPES:
         raise KitaruUsageError(
             "kitaru.bad_option",
             f"type={type!r} is no type of a saved value.",
@@ -94,14 +93,8 @@ def save(
         )
     with translated():
         context.save(name, value)
-        if type != "output" or tags:
-            context.log(**{f"{_MARK}{name}": {"type": type, "tags": list(tags or ())}})
-
-
-def marks_of(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return type and tags of a saved value, from the facts of its run."""
-    found: dict[str, Any] = facts.get(f"{_MARK}{name}", {"type": "output", "tags": []})
-    return found
+        if kind != "output" or tags:
+            context.log(**{f"{SAVED_MARK}{name}": {"type": kind, "tags": list(tags or ())}})
 
 
 def load(exec_id: str, name: str) -> Any:
@@ -119,46 +112,10 @@ def load(exec_id: str, name: str) -> Any:
 
 
 def log(**kwargs: Any) -> None:
-    """Note facts about the execution, as plain data; in a flow or a checkpoint."""
+    """Note facts, as plain data: in a checkpoint about its call, in a flow's body about the execution."""
     _scope("log()")
     with translated():
         context.log(**{name: value_of(value) for name, value in kwargs.items()})
-
-
-def progress(
-    message: str,
-    *,
-    percent: float | None = None,
-    correlation_id: str | None = None,
-    flush: bool = False,  # noqa: ARG001 every line is
-    **fields: Any,
-) -> None:
-    """Tell how far a checkpoint is: beside the run where it is followed, and as a line of its output."""
-    if percent is not None:
-        with translated():
-            telling.progress(percent, 100, message)
-    more = {name: value for name, value in {"id": correlation_id, **fields}.items() if value is not None}
-    _tell("progress", f"{percent:g} % {message}" if percent is not None else message, more)
-
-
-class events:  # noqa: N801 a module in Kitaru
-    """Live events: here they are lines in the execution's output, since no server streams them."""
-
-    @staticmethod
-    def publish(
-        kind: str,
-        payload: Mapping[str, Any] | None = None,
-        *,
-        message: str | None = None,
-        correlation_id: str | None = None,
-        index: int | None = None,
-        flush: bool = False,  # noqa: ARG004 every line is
-    ) -> None:
-        """Tell of an event: a line in the execution's output."""
-        more = {"id": correlation_id, "index": index, **(payload or {})}
-        _tell(kind, message or "", {name: value for name, value in more.items() if value is not None})
-
-    progress = staticmethod(progress)
 
 
 def llm(*_args: Any, **_kwargs: Any) -> str:
@@ -236,13 +193,6 @@ def _checkpoint_scope(what: str) -> Scope:
     return scope
 
 
-def _tell(kind: str, message: str, more: Mapping[str, Any]) -> None:
-    scope = current_scope.get()
-    where = scope.path if scope is not None and scope.path else "flow"
-    details = json.dumps(dict(more), default=repr, ensure_ascii=False) if more else ""
-    print(" ".join(part for part in (f"[{where}] {kind}:", message, details) if part), flush=True)
-
-
 def _record_of(execution: Execution, run: str) -> tuple[RunState, ObjectStore]:
     if run == execution.run_id:
         return execution.journal.state, execution.store
@@ -265,7 +215,9 @@ def _kept(state: RunState, name: str) -> Record:
     if name in state.saved:
         saved: Record = state.saved[name]["value"]
         return saved
-    calls = [one for one in state.calls.values() if one["kind"] == records.CALL and name in (one["path"], one["name"])]
+    done = [one for one in state.calls.values() if one["kind"] == records.CALL]
+    calls = [one for one in done if name in (one["path"], call_name(one["path"]))]
+    calls = calls or [one for one in done if name == one["name"]]
     if len(calls) == 1:
         output: Record = calls[0]["output"]
         return output
@@ -273,10 +225,10 @@ def _kept(state: RunState, name: str) -> Record:
         raise KitaruRuntimeError(
             "kitaru.ambiguous_name",
             f"Execution {state.run} has {len(calls)} outputs of {name!r}.",
-            next_step=f"Name one by its call: {_listed([one['path'] for one in calls])}.",
+            next_step=f"Name one by its call: {_listed([call_name(one['path']) for one in calls])}.",
             field="name",
         )
-    known = [*state.saved, *(one["path"] for one in state.calls.values())]
+    known = [*state.saved, *map(call_name, state.calls)]
     raise KitaruRuntimeError(
         "kitaru.no_such_value",
         f"Execution {state.run} has kept nothing by the name {name!r}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
@@ -31,7 +31,15 @@ class FailureOrigin(StrEnum):
 
 
 class KitaruError(ClaryError):
-    """Root of the errors that ``clary.kitaru`` raises."""
+    """Root of the errors that ``clary.kitaru`` raises; a project raises them with a message alone."""
+
+    def __init__(self, code: str = "", summary: str | None = None, *, next_step: str = "", **more: Any) -> None:
+        if summary is None:
+            code, summary = "kitaru.raised", code
+        super().__init__(code, summary, next_step=next_step, **more)
+
+    def __str__(self) -> str:
+        return super().__str__() if self.next_step else self.summary
 
 
 class KitaruUsageError(KitaruError, ValueError):
@@ -56,13 +64,27 @@ class KitaruStateError(KitaruError, RuntimeError):
     """The execution is in a state that does not allow this."""
 
 
-class KitaruTimeoutError(KitaruStateError):
+class KitaruTimeoutError(KitaruStateError, TimeoutError):
     """Waiting took longer than allowed; the execution itself goes on."""
+
+    def __init__(
+        self,
+        code: str = "",
+        summary: str | None = None,
+        *,
+        exec_id: str | None = None,
+        timeout_seconds: float | None = None,
+        elapsed_seconds: float | None = None,
+        last_status: str | None = None,
+        **more: Any,
+    ) -> None:
+        given = {"run": exec_id, "timeout": timeout_seconds, "elapsed": elapsed_seconds, "status": last_status}
+        super().__init__(code or "Waiting took too long.", summary, **_with_details(more, given))
 
     exec_id = property(lambda self: self.details.get("run"), doc="Id of the execution.")
     timeout_seconds = property(lambda self: self.details.get("timeout"), doc="Seconds that were allowed.")
     elapsed_seconds = property(lambda self: self.details.get("elapsed"), doc="Seconds that have passed.")
-    last_status = property(lambda self: self.details.get("status"), doc="In which it was last seen.")
+    last_status = property(lambda self: _status_in(self.details), doc="In which it was last seen.")
 
 
 class KitaruRuntimeError(KitaruError, RuntimeError):
@@ -81,16 +103,32 @@ class KitaruLogRetrievalError(KitaruBackendError):
     """The output of an execution cannot be read."""
 
 
+class KitaruNoExecutionError(KitaruRuntimeError, LookupError):
+    """No execution is such a one: where Kitaru raises a plain LookupError."""
+
+
 class KitaruExecutionError(KitaruRuntimeError):
     """An execution ended without a result."""
+
+    def __init__(
+        self,
+        code: str = "",
+        summary: str | None = None,
+        *,
+        exec_id: str | None = None,
+        status: ExecutionStatus | str | None = None,
+        failure_origin: FailureOrigin | None = None,
+        **more: Any,
+    ) -> None:
+        given = {"run": exec_id, "status": status, "origin": failure_origin}
+        super().__init__(code, summary, **_with_details(more, given))
 
     exec_id = property(lambda self: self.details.get("run"), doc="Id of the execution.")
 
     @property
     def status(self) -> ExecutionStatus | None:
         """How it ended."""
-        found = self.details.get("status")
-        return None if found is None else ExecutionStatus(found)
+        return _status_in(self.details)
 
     @property
     def failure_origin(self) -> FailureOrigin:
@@ -108,6 +146,17 @@ class KitaruDivergenceError(KitaruExecutionError):
 
 class KitaruFeatureNotAvailableError(KitaruError, NotImplementedError):
     """The name exists so that a project finds out what to do in its place."""
+
+
+def _status_in(details: Mapping[str, Any]) -> ExecutionStatus | None:
+    found = details.get("status")
+    return None if found is None else ExecutionStatus(found)
+
+
+def _with_details(more: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an error with what was given for it by Kitaru's names among its details, plain data."""
+    told = {name: str(one) if isinstance(one, str) else one for name, one in given.items() if one is not None}
+    return {**more, "details": {**(more.get("details") or {}), **told}}
 
 
 _ORIGINS = {"user_code": FailureOrigin.USER_CODE} | dict.fromkeys(
@@ -163,13 +212,29 @@ def _translation(error: ClaryError) -> KitaruError:
         kind = KitaruStateError
     if error.code in _CONTEXT:
         kind = KitaruContextError
+    if error.code in _BACKEND:
+        kind = KitaruBackendError
     if isinstance(error, ValidationError):
         kind = KitaruWaitValidationError if error.code == "wait.bad_answer" else KitaruUsageError
     shown: dict[str, Any] = {"field": error.field, "retry": error.retry, "details": error.details}
     return kind(error.code, error.summary, next_step=error.next_step, **shown)
 
 
+_BACKEND = frozenset({"run.not_found", "run.ambiguous"})
 _CONTEXT = frozenset({"flow.none_running", "checkpoint.outside_flow", "wait.in_checkpoint", "sleep.in_checkpoint"})
 _STATE = frozenset(
-    {"run.is_live", "run.is_completed", "run.is_waiting", "run.not_waiting", "wait.answered", "wait.not_found"}
+    {
+        "replay.ambiguous_call",
+        "replay.no_such_call",
+        "run.is_completed",
+        "run.is_live",
+        "run.is_waiting",
+        "run.not_failed",
+        "run.not_waiting",
+        "stack.is_current",
+        "stack.is_local",
+        "stack.not_found",
+        "wait.answered",
+        "wait.not_found",
+    }
 )

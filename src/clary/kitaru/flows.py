@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
@@ -14,6 +15,7 @@ from clary.engine.scope import current_scope
 from clary.errors import ClaryError, RunTimeoutError
 from clary.flows import Flow, FlowOptions, RunHandle
 from clary.flows.declared import check_flow
+from clary.kitaru import asking
 from clary.kitaru.checkpoints import refuse
 from clary.kitaru.errors import (
     KitaruContextError,
@@ -89,7 +91,9 @@ class FlowDefinition(Flow[P, R], Generic[P, R]):
         reference, settings = image_of(image)
         with translated():
             chosen = self.with_options(stack=stack, image=reference, cache=cache, retries=retries, settings=settings)
-            return FlowHandle(chosen.run(*args, **kwargs))
+            started = chosen.run(*args, **kwargs)
+            asking.ask(started.id, chosen)
+            return FlowHandle(started)
 
     def replay(  # type: ignore[override]  # several executions, and another result
         self,
@@ -114,11 +118,12 @@ class FlowDefinition(Flow[P, R], Generic[P, R]):
             execution: id of one execution of this flow, or several.
             at: the call at which they part, by its path (``train#2``) or in Kitaru's words (``train_2``).
             flow_overrides: inputs of the flow that are to be others.
-            checkpoint_overrides: ``{"fit": {"input": {…}}}`` or ``{"fit": {"output": …}}``, for all calls.
+            checkpoint_overrides: ``{"fit": {"input": {…}}}`` or ``{"fit": {"output": …}}``, for all calls. An output
+                replaces that of calls before ``at`` as well; calls that are given it then run again.
             invocation_overrides: the same for one call.
             skip: calls behind the cut that keep the other's result.
             tag: a word for people.
-            wait: wait for the ends; the default does.
+            wait: wait for the ends; the default does for a single execution.
             on_error: ``collect`` failures, or ``fail`` at the first one; the default fails for a single execution.
             stack: None: a replay runs where the other execution lies.
             image: None: as configured.
@@ -172,8 +177,16 @@ class FlowHandle:
         """Wait for the end and return what the flow returns, with values in place of handles.
 
         Raises KitaruTimeoutError after ``timeout`` seconds; KitaruStateError when it waits for input; and
-        KitaruExecutionError: KitaruUserCodeError with the flow's own exception as ``__cause__``, KitaruDivergenceError.
+        KitaruExecutionError: KitaruUserCodeError with the flow's own exception as ``__cause__``, KitaruDivergenceError;
+        KitaruUsageError ``kitaru.bad_option``.
         """
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise KitaruUsageError(
+                "kitaru.bad_option",
+                f"timeout={timeout!r} is no time to wait.",
+                next_step="Give seconds, more than 0; .status tells without waiting.",
+                field="timeout",
+            )
         started = time.monotonic()
         try:
             status = status_of(self._run.wait(timeout))

@@ -24,6 +24,10 @@ class FlowBody:
 
     def __init__(self) -> None:
         self.futures: list[CheckpointFuture] = []
+        self.typed: set[str] = set()
+        """Names of checkpoints whose type has been noted."""
+        self.asked: dict[str, int] = {}
+        """How often it has waited, by the name of the wait."""
         self.over = False
         """Whether nothing more may begin."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 from clary.errors import nearest
@@ -31,6 +31,22 @@ class ImageSettings:
     def is_empty(self) -> bool:
         """Tell whether nothing is said."""
         return all(getattr(self, one.name) is None for one in fields(self))
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return it as plain data; the options are pydantic's ``include``, ``exclude``, ``exclude_none``, ``mode``."""
+        return dumped(self, options)
+
+
+def dumped(model: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model of Kitaru's as plain data, as pydantic would with these options."""
+    include, exclude = options.get("include"), options.get("exclude") or ()
+    return {
+        name: value
+        for name, value in asdict(model).items()
+        if (include is None or name in include)
+        and name not in exclude
+        and not (value is None and options.get("exclude_none"))
+    }
 
 
 ImageInput: TypeAlias = str | ImageSettings | Mapping[str, Any]

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from clary import flows
 from clary.kitaru.checkpoints import refuse
 from clary.kitaru.errors import translated
-from clary.kitaru.images import ImageInput, image_of
+from clary.kitaru.images import ImageInput, dumped, image_of
 
 if TYPE_CHECKING:
-    from clary.image import Image
     from clary.stacks.model import Stack
 
 _UNSET: Any = object()
+_configured: dict[str, Any] = {}
+"""What was given to ``configure()``, as it was given."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class StackInfo:
     id: str
     name: str
     is_active: bool
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Return it as plain data; the options are pydantic's ``include``, ``exclude``, ``exclude_none``, ``mode``."""
+        return dumped(self, options)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class KitaruConfig:
     """What ``configure()`` has set in this process."""
 
     stack: str | None = None
-    image: str | Image | None = None
+    image: ImageInput | None = None
     cache: bool | None = None
     retries: int | None = None
 
@@ -80,6 +85,7 @@ def configure(
         refuse("configure(project=)", "Clary has no projects.", "Keep apart by stacks: each has its own runs.")
     if llm_estimated_costs not in (None, "off"):
         refuse("configure(llm_estimated_costs=)", "Clary calls no models.", "Leave it out.")
+    given_here = {"stack": stack, "image": image, "cache": cache, "retries": retries}
     said: dict[str, Any] = {"stack": stack, "cache": cache, "retries": retries}
     if image is not _UNSET:
         said["image"], settings = image_of(image)
@@ -89,10 +95,8 @@ def configure(
     with translated():
         if given:
             flows.configure(**given)
-    from clary import config
-
-    known = config.configured()
-    return KitaruConfig(**{name: known.get(name) for name in ("stack", "image", "cache", "retries")})
+    _configured.update({name: value for name, value in given_here.items() if value is not _UNSET})
+    return KitaruConfig(**_configured)
 
 
 def connect(server_url: str, **_options: Any) -> None:

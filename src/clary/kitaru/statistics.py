@@ -96,7 +96,7 @@ def collect(
     members: dict[tuple[Any, ...], list[Execution]] = {}
     for one in executions:
         members.setdefault(tuple(_key(grouping, one) for grouping in groupings), []).append(one)
-    names = [one.name or one.metadata_key or str(one.dimension) for one in groupings]
+    names = [str(one.name or one.metadata_key or one.time_granularity or one.dimension) for one in groupings]
     groups = [
         ExecutionStatisticsGroup(
             dict(zip(names, keys, strict=True)), len(found), {one.name: _figure(one, found) for one in measures}
@@ -108,8 +108,13 @@ def collect(
 
 
 def _grouping(given: Any) -> ExecutionStatisticsGrouping:
-    if not isinstance(given, ExecutionStatisticsGrouping):
-        given = ExecutionStatisticsGrouping(given)
+    if not isinstance(given, ExecutionStatisticsGrouping):  # such as flow, time:day, metadata:team
+        dimension, _, detail = str(given).partition(":")
+        given = ExecutionStatisticsGrouping(
+            dimension,
+            time_granularity=detail if dimension == "time" else None,
+            metadata_key=detail if dimension == "metadata" else None,
+        )
     _one_of(ExecutionStatisticsDimension, given.dimension, "group_by")
     if given.dimension == "time":
         _one_of(ExecutionStatisticsTimeGranularity, given.time_granularity, "time_granularity")
@@ -118,9 +123,12 @@ def _grouping(given: Any) -> ExecutionStatisticsGrouping:
 
 
 def _metric(given: Any) -> ExecutionStatisticsMetric:
-    if isinstance(given, str):  # such as duration, or duration:max
-        source, _, aggregation = given.partition(":")
-        given = ExecutionStatisticsMetric(given, source, aggregation or "avg")
+    if isinstance(given, str):  # such as slowest:duration:max, cost:metadata:cost:sum, or in short duration:max
+        parts = given.split(":")
+        name = parts.pop(0) if len(parts) > 2 else given
+        source, *key = parts[:-1] or parts
+        aggregation = parts[-1] if parts[1:] else "avg"
+        given = ExecutionStatisticsMetric(name, source, aggregation, ":".join(key) or None)
     if isinstance(given, Mapping):
         given = ExecutionStatisticsMetric(**given)
     _one_of(ExecutionStatisticsMetricSource, given.source, "metrics")

@@ -115,8 +115,7 @@ def _finish(opt_ml: Path, outcome: Outcome) -> int:
         if outcome.replayed:
             print(f"clary: {outcome.replayed} calls were in the record and did not run again.")
         if outcome.left_over:
-            shown = ", ".join(outcome.left_over[:5])
-            print(f"clary: {len(outcome.left_over)} recorded calls were not made again: {shown}")
+            print(f"clary: {outcome.lost()}")
     elif outcome.status == "waiting":
         print("clary: the run waits, and goes on in a job of its own.")
     elif outcome.status == "failed":

@@ -63,7 +63,7 @@ def make(kind: str, name: str, flavor: str, options: Mapping[str, Any]) -> Compo
         raise bad_options(kind, problems)
     # As the store would give them back, so that what was made and what was read are equal.
     plain, provides = json.loads(json.dumps([canonical, provided(found, canonical)]))
-    return Component(kind, name, flavor, plain, provides)
+    return Component(kind, name, found.name, plain, provides)
 
 
 def provided(flavor: flavors.Flavor, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clary.errors import ClaryError, UsageError, nearest
 from clary.sagemaker.settings_layers import merge
-from clary.stacks import plain_yaml
+from clary.stacks import plain_yaml, zenml_export
 from clary.stacks.flavors import KINDS
 from clary.stacks.model import LOCAL
 
@@ -23,8 +23,8 @@ FOREIGN = {
 """Documented options of stacks on other platforms, by the type of stack they belong to."""
 
 _ASYNC = "async"
-_ZENML = {"stack_name": "name"}
-"""Keys of a stack that ZenML has exported, and ours."""
+_NOTES = "notes"
+"""The key under which ``read_file`` returns what it has left out."""
 _OF_A_COMPONENT = frozenset({"name", "flavor", "options", "configuration", "type", "id"})
 """Keys of a component in a file; ``configuration``, ``type`` and ``id`` are ZenML's, whose options may also stand
 beside them."""
@@ -57,6 +57,8 @@ class Draft:
     """Of an exported stack: kind of component to its ``name``, ``flavor`` and ``options``."""
     foreign: Mapping[str, Any] = field(default_factory=dict)
     """What was given of ``FOREIGN``, and ``sandbox``: only to be refused by its right name."""
+    notes: tuple[str, ...] = ()
+    """What a file of another tool says and the stack does not have, in words."""
 
     def given(self) -> dict[str, Any]:
         """Return the plain options that were given, by field."""
@@ -64,7 +66,9 @@ class Draft:
 
 
 OPTIONS = tuple(
-    one.name for one in fields(Draft) if one.name not in {"name", "type", "run_async", "extra", "components", "foreign"}
+    one.name
+    for one in fields(Draft)
+    if one.name not in {"name", "type", "run_async", "extra", "components", "foreign", "notes"}
 )
 """The fields that are options of their own."""
 
@@ -121,7 +125,7 @@ def nested(path: Iterable[str], value: Any) -> Any:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Return the keys of a stack file under their own names.
+    """Return the keys of a stack file under their own names; ``notes`` says what of another tool's export is left out.
 
     Hyphen spellings work; both spellings at once, an unknown key (with the nearest right one) and a value of the wrong
     type are UsageErrors ``stack.bad_file``, as is what cannot be read.
@@ -135,11 +139,10 @@ def read_file(path: Path) -> dict[str, Any]:
         raise _bad_file(path, "holds no keys", "Write one key a line, for example: type: sagemaker")
     known = file_keys()
     found: dict[str, Any] = {}
+    if zenml_export.MARK in document:
+        document, found[_NOTES] = zenml_export.translated(document)
     for spelling, value in document.items():
         key = str(spelling).replace("-", "_")
-        if key == "zenml_version":
-            continue
-        key = _ZENML.get(key, key)
         if key not in known:
             meant = nearest(key, known)
             step = f"Did you mean {meant!r}?" if meant else f"The keys are: {', '.join(known)}."
@@ -200,6 +203,7 @@ def wish(name: str | None, options: Mapping[str, Any], file: Mapping[str, Any] |
         extra=extra,
         components=merged.get("components") or {},
         foreign=foreign,
+        notes=tuple(merged.get(_NOTES, ())),
         **options_given,
     )
     return Wish(draft, merged.get("activate", True), merged.get("verify", True))
@@ -241,7 +245,8 @@ def _components(path: Path, value: Any) -> dict[str, dict[str, Any]]:
             raise _bad_file(path, f"needs name, flavor and options for the component {kind!r}", form, "components")
         beside = {str(name): one for name, one in part.items() if name not in _OF_A_COMPONENT}
         name = _target(str(kind).replace("-", "_"))
-        found[name] = {"name": str(part["name"]), "flavor": str(part["flavor"]), "options": {**beside, **options}}
+        said = {option: one for option, one in {**beside, **options}.items() if one is not None}
+        found[name] = {"name": str(part["name"]), "flavor": str(part["flavor"]), "options": said}
     return found
 
 

@@ -44,7 +44,9 @@ def local() -> Entry:
     stack = local_stack(str(config.home() / "local"))
     parts = (
         Component("orchestrator", LOCAL, LOCAL, {}, {"type": LOCAL}),
-        Component("artifact_store", LOCAL, LOCAL, {"path": stack.artifact_store}),
+        Component(
+            "artifact_store", LOCAL, LOCAL, {"path": stack.artifact_store}, {"artifact_store": stack.artifact_store}
+        ),
     )
     return Entry(LOCAL, stack, managed=False, components=parts)
 

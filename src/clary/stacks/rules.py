@@ -135,10 +135,7 @@ def build(draft: Draft, *, folder: Path, place: Place | None = None) -> list[Com
     check_name(draft.name, draft.type)
     check_fields(draft)
     if draft.components:
-        return [
-            components.make(kind, part["name"], part["flavor"], part["options"])
-            for kind, part in draft.components.items()
-        ]
+        return [_described(kind, part, folder) for kind, part in draft.components.items()]
     wanted = _wanted(draft, folder, place)
     found: list[Component] = []
     problems: list[dict[str, str]] = []
@@ -150,6 +147,13 @@ def build(draft: Draft, *, folder: Path, place: Place | None = None) -> list[Com
     if problems:
         raise _malformed(problems)
     return found
+
+
+def _described(kind: str, part: Mapping[str, Any], folder: Path) -> Component:
+    """Return a component as a file describes it; a local store without a path, as ZenML's, keeps its runs here."""
+    in_folder = kind == "artifact_store" and part["flavor"] == LOCAL
+    options = {**({"path": str(folder)} if in_folder else {}), **part["options"]}
+    return components.make(kind, part["name"], part["flavor"], options)
 
 
 def judge(stack: Stack) -> list[str]:

@@ -83,7 +83,8 @@ def create(
     stack = assemble(draft.name, parts)
     with database.reading() as connection:
         adopted = _adopted(connection, draft, parts)
-    warnings = (*rules.judge(stack), *keys.advice(parts), *(verify(stack) if verify is not None else []))
+    seen = verify(stack) if verify is not None else []
+    warnings = (*draft.notes, *rules.judge(stack), *keys.advice(parts), *seen)
     if dry_run:
         shown = [keys.hidden(part) for part in parts]
         entry = Entry("", assemble(draft.name, shown), managed=True, components=tuple(shown))

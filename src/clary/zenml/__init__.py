@@ -7,22 +7,31 @@ Runs inside the job: standard library only.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from clary.kitaru.handles import unmapped
 from clary.zenml.context import StepContext, get_step_context, load_artifact, log_metadata, save_artifact, wait
-from clary.zenml.options import DockerSettings, SagemakerOrchestratorSettings, StepRetryConfig
-from clary.zenml.pipelines import PipelineDefinition, PipelineRun, pipeline
+from clary.zenml.options import StepRetryConfig, StepRuntime
+from clary.zenml.pipelines import PipelineDefinition, pipeline
+from clary.zenml.runs import ExecutionStatus, PipelineRun
+from clary.zenml.settings import DockerSettings, ResourceSettings, SagemakerOrchestratorSettings
 from clary.zenml.steps import StepDefinition, step
+
+get_logger = logging.getLogger
 
 __all__ = [
     "DockerSettings",
+    "ExecutionStatus",
     "PipelineDefinition",
     "PipelineRun",
+    "ResourceSettings",
     "SagemakerOrchestratorSettings",
     "StepContext",
     "StepDefinition",
     "StepRetryConfig",
+    "StepRuntime",
+    "get_logger",
     "get_step_context",
     "load_artifact",
     "log_metadata",

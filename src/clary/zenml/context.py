@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from clary.errors import UsageError
+from clary.artifacts import decode
+from clary.engine.scope import current_scope
+from clary.errors import NotFoundError, UsageError
 from clary.flows import context, waiting
+from clary.journal import records
 from clary.kitaru.context import LINGER
 from clary.kitaru.handles import value_of
+from clary.kitaru.names import call_name
+from clary.zenml import outputs
 from clary.zenml.options import refuse
+
+if TYPE_CHECKING:
+    from clary.engine.execution import Execution
+    from clary.engine.scope import Scope
+    from clary.journal.records import Record
 
 
 @dataclass(frozen=True)
@@ -32,10 +42,29 @@ class SavedArtifact:
 class StepContext:
     """Where a step's code runs."""
 
-    def __init__(self, run: str, path: str) -> None:
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        run = scope.execution.run_id
         self.pipeline_run = Named(run, run)
-        self.step_run = Named(path, path)
-        self.step_name = path.rpartition("/")[2].partition("#")[0].partition("@")[0]
+        self.step_name = call_name(scope.path)
+        """ZenML's name of the call: ``fit``, ``fit_2``, ``map:fit:0``."""
+        self.step_run = Named(scope.path, self.step_name)
+
+    @property
+    def pipeline(self) -> Named:
+        """The pipeline that runs."""
+        name = self._scope.execution.journal.state.flow
+        return Named(name, name)
+
+    @property
+    def inputs(self) -> NoReturn:
+        """Not here: raises UsageError ``zenml.not_available``."""
+        refuse("get_step_context().inputs", "a step is given plain values.", "Use the parameters of its function.")
+
+    @property
+    def model(self) -> NoReturn:
+        """Not here: raises UsageError ``zenml.not_available``."""
+        refuse("get_step_context().model", "there is no registry of models.", "Keep it by save_artifact(model, name).")
 
     def add_output_metadata(self, metadata: Mapping[str, Any], output_name: str | None = None) -> None:  # noqa: ARG002
         """Note facts about the run."""
@@ -51,7 +80,7 @@ def get_step_context() -> StepContext:
             "get_step_context() works in a step only.",
             next_step="Call it in the step's body; clary.current_run() tells of the run anywhere.",
         )
-    return StepContext(scope.execution.run_id, scope.path)
+    return StepContext(scope)
 
 
 def log_metadata(metadata: Mapping[str, Any], **where: Any) -> None:
@@ -63,16 +92,60 @@ def log_metadata(metadata: Mapping[str, Any], **where: Any) -> None:
 
 
 def save_artifact(data: Any, name: str, **options: Any) -> SavedArtifact:
-    """Keep a value by name with this run."""
+    """Keep a value by name with this run; raises UsageError ``zenml.outside_run``."""
     _only_plain("save_artifact", options)
+    if current_scope.get() is None:
+        raise UsageError(
+            "zenml.outside_run",
+            "save_artifact() works while a pipeline runs, and keeps the value with its run.",
+            next_step="Call it in a step or in the pipeline's body.",
+        )
     return SavedArtifact(name, context.save(name, value_of(data)))
 
 
 def load_artifact(name_or_id: str, version: str | None = None) -> Any:
-    """Return the value that this run has kept by that name."""
+    """Return the value that this run has saved by that name, else the newest output of a step that is called so.
+
+    Which value it was is recorded, so that a replay finds the same. Raises NotFoundError ``artifact.not_found``,
+    UsageError ``zenml.outside_run``.
+    """
     if version is not None:
         refuse("load_artifact(version=)", "a run keeps one value of a name.", "Leave it out.")
-    return context.load(name_or_id)
+    scope = current_scope.get()
+    if scope is None:
+        raise UsageError(
+            "zenml.outside_run",
+            "load_artifact() works while a pipeline runs, and finds what its run has kept.",
+            next_step=f"Outside, read it from the run: clary artifacts get RUN {name_or_id}; in Python "
+            'run.steps["STEP"].outputs["NAME"][0].load().',
+        )
+    execution = scope.execution
+    kept = execution.recorded_value(f"~load:{name_or_id}", scope, lambda: _kept(execution, name_or_id))
+    if kept is None:
+        state = execution.journal.state
+        names = [*state.saved, *(one for call in state.calls.values() for one in outputs.names_of(call["name"]))]
+        raise NotFoundError(
+            "artifact.not_found",
+            f"This run has neither saved nor returned anything by the name “{name_or_id}”.",
+            next_step=f"It has: {', '.join(dict.fromkeys(names)) or 'nothing yet'}.",
+            field="name",
+        )
+    if "part" not in kept:
+        return decode(kept, execution.store)
+    value = decode(kept["output"], execution.store)
+    return value if kept["part"] is None else value[kept["part"]]
+
+
+def _kept(execution: Execution, name: str) -> Record | None:
+    """Return the saved value of that name, else the newest output of a step that is called so, and which part it is."""
+    state = execution.journal.state
+    if name in state.saved:
+        saved: Record = state.saved[name]["value"]
+        return saved
+    for call in reversed(state.calls.values()):
+        if call["kind"] == records.CALL and name in outputs.names_of(call["name"]):
+            return {"output": call["output"], "part": outputs.part_of(call["name"], name)}
+    return None
 
 
 def wait(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, overload
 
 from clary.engine.scope import current_scope
 from clary.errors import UsageError
 from clary.flows import Flow, FlowOptions
 from clary.flows.flow import CallOptions
 from clary.kitaru.flows import FlowDefinition, service
-from clary.zenml.options import job_settings, refuse, refuse_options
+from clary.zenml.missing import PIPELINE_METHODS, PIPELINE_OPTIONS
+from clary.zenml.options import refuse, refuse_options
+from clary.zenml.runs import PipelineRun
+from clary.zenml.settings import job_settings
 
 if TYPE_CHECKING:
     from clary.flows import RunHandle
@@ -20,55 +23,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-@dataclass(frozen=True)
-class StepRun:
-    """One recorded call of a step."""
-
-    name: str
-    id: str
-    status: str
-    _stack: Any = field(repr=False)
-    _run: str = field(repr=False)
-
-    def load(self) -> Any:
-        """Return its output."""
-        from importlib import import_module
-
-        return import_module("clary.agent.artifacts").get(self._stack, self._run, self.id, trust=True)
-
-    @property
-    def output(self) -> StepRun:
-        """Its output: ``.output.load()``."""
-        return self
-
-
-class PipelineRun:
-    """A run of a pipeline."""
-
-    def __init__(self, run: RunHandle[Any], stack: Any) -> None:
-        self.id = run.id
-        self.name = run.id
-        self._run = run
-        self._stack = stack
-
-    @property
-    def status(self) -> str:
-        """Its state now, in Clary's words."""
-        return self._run.status
-
-    @property
-    def steps(self) -> dict[str, StepRun]:
-        """The recorded calls, by ZenML's names: the second call of ``fit`` is ``fit_2``."""
-        calls = service().get_run(self._stack, self.id).calls
-        return {_name(one.path): StepRun(one.name, one.path, one.status, self._stack, self.id) for one in calls}
-
-    def result(self) -> Any:
-        """Wait for the run and return what the pipeline returns, with values in place of artifacts."""
-        return self._run.result()
-
-    def __repr__(self) -> str:
-        return f"<run {self.id}>"
+_CONFIGURED = ("enable_cache", "settings", "merge")
+"""Options that can be laid over those of the decorator."""
 
 
 class PipelineDefinition(FlowDefinition[P, R], Generic[P, R]):
@@ -84,7 +40,7 @@ class PipelineDefinition(FlowDefinition[P, R], Generic[P, R]):
             refuse(
                 "a pipeline in a pipeline",
                 "one run has one body.",
-                f"Call its function as part of this one: {self.name}.function.__wrapped__(…).",
+                f"Run its steps as part of this one: {self.name}.embed(…).",
             )
         stack = service().choose_stack(explicit=self.call.stack, flow=self.options.stack)
         run: RunHandle[Any] = Flow.run(self, *args, **kwargs)
@@ -92,17 +48,61 @@ class PipelineDefinition(FlowDefinition[P, R], Generic[P, R]):
             run.result()
         return PipelineRun(run, stack)
 
-    def with_options(
+    @property
+    def entrypoint(self) -> Callable[P, R]:
+        """The plain function."""
+        plain: Callable[P, R] = self.function.__wrapped__  # type: ignore[attr-defined]  # the body wraps it
+        return plain
+
+    def embed(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the steps as part of the pipeline whose body calls this, and return what the function returns."""
+        scope = current_scope.get()
+        if scope is None or scope.in_call:
+            refuse(
+                f"{self.name}.embed() outside the body of another pipeline",
+                "there is no run that its steps could be part of.",
+                f"Start it by itself: {self.name}(…).",
+            )
+        return self.entrypoint(*args, **kwargs)
+
+    def copy(self) -> PipelineDefinition[P, R]:
+        """Return another pipeline of the same function, name and options."""
+        return copy.copy(self)
+
+    def with_options(self, **options: Any) -> PipelineDefinition[P, R]:
+        """Return a copy with options for its next runs, as ``configure`` takes them."""
+        refuse_options(
+            "with_options",
+            {name: one for name, one in options.items() if name not in _CONFIGURED},
+            more=PIPELINE_OPTIONS,
+        )
+        return self.copy().configure(**options)
+
+    def configure(
         self,
         *,
         enable_cache: bool | None = None,
         settings: Mapping[str, Any] | None = None,
+        merge: bool = True,
         **others: Any,
     ) -> PipelineDefinition[P, R]:
-        """Return the pipeline with options for its next runs."""
-        refuse_options("with_options", others)
+        """Lay options over those of this pipeline and return it.
+
+        Args:
+            enable_cache: as of ``@pipeline``.
+            settings: as of ``@pipeline``.
+            merge: lay the settings over those there are; False takes them in their place.
+            others: options that change nothing here, or are refused with what to do instead.
+
+        Raises UsageError ``zenml.not_available``, ``zenml.bad_option``, ``zenml.bad_settings``.
+        """
+        refuse_options("configure", others, more=PIPELINE_OPTIONS)
         image, job = job_settings(settings)
-        return self.with_call(CallOptions(image=image, cache=enable_cache, settings=job))
+        if settings is not None and not merge:
+            self.options = replace(self.options, image=None, settings={})
+            self.call = replace(self.call, image=None, settings={})
+        self.call = self.with_call(CallOptions(image=image, cache=enable_cache, settings=job)).call
+        return self
 
     def with_call(self, given: CallOptions) -> PipelineDefinition[P, R]:
         """Return the pipeline with what ``given`` says laid over what was said for its runs before."""
@@ -113,6 +113,19 @@ class PipelineDefinition(FlowDefinition[P, R], Generic[P, R]):
     def on(self, stack: str) -> PipelineDefinition[P, R]:
         """Return the pipeline with another stack."""
         return self.with_call(CallOptions(stack=stack))
+
+    def replay(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not here: raises UsageError ``zenml.not_available``."""
+        refuse(f"{self.name}.replay()", *PIPELINE_METHODS["replay"])
+
+    def deploy(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Not here: raises UsageError ``zenml.not_available``."""
+        refuse(f"{self.name}.deploy()", *PIPELINE_METHODS["deploy"])
+
+    def __getattr__(self, name: str) -> Any:
+        if name in PIPELINE_METHODS:
+            refuse(f"a pipeline's {name}()", *PIPELINE_METHODS[name])
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<pipeline {self.name}>"
@@ -145,7 +158,7 @@ def pipeline(
         dynamic: its body runs as it is written, in the run's job.
         name: of the pipeline; default the function's own.
         enable_cache: whether steps that say nothing of it take results of other runs. ZenML's default is yes.
-        settings: ``{"orchestrator": {…}, "docker": {…}}`` of the run's job.
+        settings: ``{"orchestrator": {…}, "docker": {…}, "resources": {…}}`` of the run's job.
         others: options that change nothing here, or are refused with what to do instead.
 
     Raises UsageError ``zenml.static_pipeline``, ``zenml.not_available``, ``zenml.bad_option``, ``zenml.bad_settings``.
@@ -157,7 +170,7 @@ def pipeline(
             next_step="Write @pipeline(dynamic=True): the body then runs as it is written, and steps give artifacts.",
             field="dynamic",
         )
-    refuse_options("@pipeline", others)
+    refuse_options("@pipeline", others, more=PIPELINE_OPTIONS)
     image, job = job_settings(settings)
     options = FlowOptions(None, image, job, cache=enable_cache)
 
@@ -165,8 +178,3 @@ def pipeline(
         return PipelineDefinition(given, name=name, options=options)
 
     return decorated if _func is None else decorated(_func)
-
-
-def _name(path: str) -> str:
-    name, _, count = path.partition("#")
-    return name if count == "1" else f"{name}_{count}" if count else path.partition("@")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,38 @@ def test_everything_kept_is_listed_and_read(flows: Path, local: Stack, tmp_path:
     with pytest.raises(NotFoundError, match="kept nothing") as missing:
         artifacts.describe(local, run, "setings")
     assert "settings" in missing.value.next_step
+
+
+CLASHES = """
+from clary import checkpoint, flow, save
+
+
+@checkpoint
+def train() -> int:
+    return 1
+
+
+@flow
+def clashes(same: bool = False):
+    save("result", "the result" if same else "a saved one")
+    save("train#1", 2)
+    train()
+    return "the result"
+"""
+
+
+def test_a_value_saved_by_a_name_that_is_taken_hides_nothing(project: Path, local: Stack) -> None:
+    (project / "clashing.py").write_text(CLASHES)
+    target = service.load_target("clashing.py:clashes")
+    run = service.start(target, {}, local).id
+    for name, values in (("result", {"a saved one", "the result"}), ("train#1", {1, 2})):
+        with pytest.raises(UsageError) as ambiguous:
+            artifacts.get(local, run, name)
+        assert ambiguous.value.code == "artifact.ambiguous"
+        named = re.findall(r"\b[0-9a-f]{12}\b", ambiguous.value.next_step)
+        assert {artifacts.get(local, run, digest) for digest in named} == values
+    same = service.start(target, {"same": True}, local).id
+    assert artifacts.get(local, same, "result") == "the result"  # the two are one value
 
 
 def test_artifacts_are_written_out_as_files(flows: Path, local: Stack, tmp_path: Path) -> None:

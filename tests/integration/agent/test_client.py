@@ -64,6 +64,53 @@ def test_runs_are_listed_counted_and_shown() -> None:
     assert list(client.runs.logs(first.id)) == []
 
 
+@pytest.mark.parametrize("run", [None, "", 17])
+def test_what_is_no_id_of_a_run_is_refused(run: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        Client().runs.get(run)
+    assert caught.value.code == "run.bad_id"
+
+
+def test_a_status_that_no_run_has_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Client().runs.list(status="complete")
+    assert caught.value.code == "run.unknown_status"
+    assert "Did you mean “completed”?" in caught.value.next_step
+
+
+def test_a_run_of_a_flow_in_no_file_is_not_resumed_elsewhere_and_can_be_taken_over(home: Path) -> None:
+    source = """
+from clary import checkpoint, flow
+@checkpoint
+def paid():
+    open("paid.txt", "a").write("x")
+    return 7
+@checkpoint
+def fails(number):
+    if not {mended}:
+        raise ValueError("not yet")
+    return number + 1
+@flow
+def typed():
+    return fails(paid())
+"""
+    started = subprocess.run(
+        [sys.executable, "-c", source.format(mended=False) + "print(typed.run().id)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    run = started.stdout.split()[-1]
+    with pytest.raises(NotFoundError) as caught:
+        Client().runs.resume(run)
+    assert caught.value.code == "run.project_not_found"
+    replay = f"print(typed.replay({run!r}, at='fails', on_change='accept').result())"
+    (home / "kept.py").write_text(source.format(mended=True) + replay)
+    replayed = subprocess.run([sys.executable, "kept.py"], capture_output=True, text=True, check=False)
+    assert replayed.stdout.split()[-1:] == ["8"], replayed.stderr
+    assert (home / "paid.txt").read_text() == "x"
+
+
 def test_a_run_is_retried_resumed_and_answered() -> None:
     client = Client("local")
     failed = squares.run(4, fails=True)

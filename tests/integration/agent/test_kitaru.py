@@ -43,6 +43,7 @@ def asks(x: int) -> Any:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "_configured", {})
+    monkeypatch.setattr("clary.kitaru.stacks._configured", {})
     monkeypatch.setitem(globals(), "_broken", [False])
     monkeypatch.setenv("CLARY_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CLARY_STACK", raising=False)
@@ -63,7 +64,9 @@ def test_an_execution_has_a_handle_and_is_found_by_the_client() -> None:
     assert [call.call_id for call in found.list_checkpoints()] == ["fetch#1", "double#1", "double#2"]
     assert [call.artifacts[0].load() for call in found.checkpoints] == [2, 4, 8]
     assert client.artifacts.get(f"{handle.exec_id}:double#2").load() == 8
-    assert [one.name for one in client.artifacts.list(handle.exec_id, name="double")] == ["double", "double"]
+    outputs = [f"twice::{name}::output" for name in ("fetch", "double", "double_2")]
+    assert [one.name for one in client.artifacts.list(handle.exec_id)] == outputs
+    assert [one.load() for one in client.artifacts.list(handle.exec_id, name="twice::double_2::output")] == [8]
     assert client.executions.latest(flow="twice").exec_id == handle.exec_id
     assert client.executions.list(status="failed") == []
     counted = client.executions.statistics(group_by=["status"], metrics=["step_count:sum"])
@@ -115,11 +118,13 @@ def test_a_replay_takes_their_names_of_calls() -> None:
     handle = twice.run(1)
     done = twice.replay(handle.exec_id, at="double_2", invocation_overrides={"double_2": {"output": 5}}, tag="try")
     assert done.summary.completed == 1
+    assert done.plan.matched_targets == {"invocation:double_2": ["double_2"]}
     assert done.results[0].handle is not None
     assert done.results[0].handle.wait() == 5
     several = twice.replay([handle.exec_id, "01AAAAAAAAAAAAAAAAAAAAAAAA"], at="fetch", flow_overrides={"x": 2})
     assert (several.summary.completed, several.summary.failed) == (1, 1)
     assert several.to_json()["summary"]["submitted"] == 1
+    assert "01AAAAAAAAAAAAAAAAAAAAAAAA" in several.failures[0].reason
     with pytest.raises(kitaru.KitaruFeatureNotAvailableError):
         twice.replay(handle.exec_id, at="fetch", stack="other")
 
@@ -142,7 +147,12 @@ def test_stacks_secrets_and_defaults_have_their_shapes(monkeypatch: pytest.Monke
     assert [one.name for one in kitaru.list_stacks()] == ["local", "mine"]
     kitaru.use_stack("local")
     kitaru.delete_stack("mine")
-    assert kitaru.configure(stack="local", cache=True).cache is True
+    for lookup in (lambda: kitaru.use_stack("nope"), lambda: kitaru.delete_stack("local")):
+        with pytest.raises(kitaru.KitaruStateError):
+            lookup()
+    image = kitaru.ImageSettings(environment={"A": "1"})
+    told = kitaru.configure(stack="local", cache=True, retries=1, image=image)
+    assert (told.cache, told.retries, told.image) == (True, 1, image)
     assert kitaru.create_secret("openai", {"TOKEN": "abcdefgh"}).keys == ["TOKEN"]
     secret = kitaru.get_secret("openai")
     assert secret.get("TOKEN") == "abcdefgh"

@@ -240,6 +240,56 @@ def test_an_overridden_output_is_recorded_with_its_origin(local: Stack, ran: Any
     assert "origin" not in calls["train#1"]
 
 
+@pytest.mark.parametrize(
+    ("at", "changes", "value", "what"),
+    [
+        ("report#1", Changes(calls={"train#1": {"output": 99.0}}), "99.0", ["report"]),
+        ("report#1", Changes(checkpoints={"train": {"output": 7.5}}), "7.5", ["report"]),
+        ("train#2", Changes(checkpoints={"train": {"output": 7.5}}), "7.5", ["report"]),
+        (
+            "report#1",
+            Changes(checkpoints={"train": {"output": 7.5}}, calls={"train#2": {"output": 99.0}}),
+            "99.0",
+            ["report"],
+        ),
+    ],
+    ids=["of one", "of all", "on both sides of the cut", "one outranks all"],
+)
+def test_an_output_of_a_call_before_the_cut_replaces_the_recorded_one(
+    local: Stack, ran: Any, at: str, changes: Changes, value: str, what: list[str]
+) -> None:
+    source = _start(local, "study")
+    ran()
+    again = service.replay(local, source.id, at, changes)
+    assert again.failure is None
+    assert service.result(local, again.id)[0] == value
+    assert ran() == what
+    overridden = [call.path for call in again.calls if call.origin == {"kind": "override"}]
+    assert overridden == [path for path in ("train#1", "train#2") if path in changes.calls or changes.checkpoints]
+    assert service.result(local, source.id)[0] == "12.0"
+
+
+def test_copied_calls_that_an_overridden_output_changes_are_told(local: Stack, ran: Any) -> None:
+    source = _start(local, "study")
+    ran()
+    changes = Changes(checkpoints={"fetch": {"output": [9]}})
+    refused = service.replay(local, source.id, "report#1", changes)
+    assert refused.status == "failed"
+    assert "train#1" in refused.failure.summary  # type: ignore[union-attr]
+    rerun = service.replay(local, source.id, "report#1", changes, on_change="rerun")
+    assert service.result(local, rerun.id)[0] == "18.0"
+    assert ran() == ["train 1 1.0", "score", "train 1 2.0", "score", "report"]
+
+
+def test_an_output_stands_in_for_a_failure_before_the_cut(local: Stack, ran: Any, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    source = _start(local, "broken", path=str(there))
+    there.touch()
+    again = service.replay(local, source.id, "fails#1", Changes(checkpoints={"survives": {"output": None}}))
+    assert again.status == "completed"
+    assert [call.status for call in again.calls] == ["completed"] * 4
+
+
 def test_a_changed_flow_input_shows_where_copied_calls_differ(local: Stack, ran: Any) -> None:
     source = _start(local, "study")
     ran()
@@ -328,8 +378,8 @@ def test_answers_before_the_cut_are_kept_and_later_waits_ask_again(local: Stack,
         ("train#2", Changes(checkpoints={"tran": {"output": 1}}), "replay.no_such_call"),
         ("train#2", Changes(calls={"train#9": {"output": 1}}), "replay.no_such_call"),
         ("train#2", Changes(skip=("reprot",)), "replay.no_such_call"),
-        ("train#2", Changes(checkpoints={"fetch": {"output": 1}}), "replay.before_cut"),
-        ("train#2", Changes(calls={"train#1": {"output": 1}}), "replay.before_cut"),
+        ("train#2", Changes(checkpoints={"fetch": {"input": {"rows": 1}}}), "replay.before_cut"),
+        ("train#2", Changes(calls={"train#1": {"input": {"rate": 1.0}}}), "replay.before_cut"),
         ("train#2", Changes(checkpoints={"train": {"input": {"rat": 1}}}), "replay.no_such_input"),
         ("train#2", Changes(checkpoints={"train": {"outptu": 1}}), "replay.bad_override"),
         ("train#2", Changes(checkpoints={"train": {}}), "replay.bad_override"),

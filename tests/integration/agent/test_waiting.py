@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ __all__ = ["clary"]
 FLOW = """
 from pathlib import Path
 from clary import checkpoint, flow, wait, Retries
+from pydantic import BaseModel, field_validator
 
 def note(text):
     with open("ran.txt", "a") as file:
@@ -40,6 +42,24 @@ def asks(times: int = 1):
 @flow
 def expires():
     return wait("number", int, question="Which?", expires=3600)
+
+class Even(BaseModel):
+    number: int
+    @field_validator("number")
+    @classmethod
+    def is_even(cls, number):
+        if number % 2:
+            raise ValueError("odd")
+        return number
+
+@flow
+def picky():
+    noted("before")
+    return wait("number", Even).number
+
+@flow
+def says(kind: str = "str"):
+    return wait("word", {"str": str, "maybe": int | None, "either": str | None, "number": int, "any": None}[kind])
 
 @checkpoint(retries=Retries(2, delay=0.01))
 def shaky():
@@ -146,3 +166,40 @@ def test_tries_are_told(clary: CommandLine, flows: Path, monkeypatch: pytest.Mon
     assert ended.code == 0, ended.err
     assert json.loads(ended.out)["item"]["result"] == "'fine'"
     assert ran(flows) == ["try"] * 3
+
+
+def test_an_answer_that_the_flow_refuses_is_asked_again_as_the_error_says(
+    local: Stack, flows: Path, clary: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(flows)
+    run = service.start(service.load_target("waiting_flows.py:picky"), {}, local)
+    service.answer(local, run.id, None, {"number": 3})
+    failed = service.resume(local, run.id)
+    assert failed.failure is not None
+    command = f"clary runs replay {run.id} --at 'noted#1' --skip 'noted#1'"
+    assert command in failed.failure.next_step
+    replayed = clary(*shlex.split(command)[1:], "-o", "json").json["item"]
+    assert replayed["status"] == "waiting"
+    service.answer(local, replayed["id"], None, {"number": 4})
+    assert service.resume(local, replayed["id"]).status == "completed"
+    assert service.result(local, replayed["id"]) == 4
+    assert ran(flows) == ["before"]
+
+
+@pytest.mark.parametrize(("kind", "value"), [("str", ""), ("maybe", None), ("either", ""), ("any", "")])
+def test_an_empty_answer_is_the_empty_text_where_that_fits(
+    local: Stack, flows: Path, clary: CommandLine, monkeypatch: pytest.MonkeyPatch, kind: str, value: str | None
+) -> None:
+    monkeypatch.chdir(flows)
+    for arguments in (("word", ""), ("--value", "")):
+        run = service.start(service.load_target("waiting_flows.py:says"), {"kind": kind}, local)
+        assert clary("runs", "answer", run.id, *arguments).code == 0
+        assert service.result(local, run.id) == value
+
+
+def test_an_empty_answer_is_refused_where_nothing_empty_fits(
+    local: Stack, flows: Path, clary: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(flows)
+    run = service.start(service.load_target("waiting_flows.py:says"), {"kind": "number"}, local)
+    assert "Code: wait.bad_answer" in clary("runs", "answer", run.id, "").err

@@ -38,6 +38,7 @@ from registry_server import PASSWORD, USER, with_passwords
 pytestmark = pytest.mark.timeout(180)
 SECRET = "a-most-secret-value"
 INDEX = "UV_DEFAULT_INDEX"
+ODD_PLACE = '/srv/it\'s "odd" $x.py'
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,13 @@ def order(engine: Engine, project: Path, image: Image, **changes: Any) -> Order:
 def build(engine: Engine, wanted: Order, told: Told | None = None, **options: Any) -> Built:
     with Registries() as registries:
         usual = {"program": CLIENT, "network": "host", "environment": engine.environment, "registries": registries}
+        usual["images"] = images(wanted)
         return Docker(**{**usual, **options}).build(wanted, told or Told())
+
+
+def images(wanted: Order) -> Path:
+    """Return where the wheels of an order lie."""
+    return wanted.project.with_name(f"{wanted.project.name}-images")
 
 
 def run(engine: Engine, built: Built, *words: str) -> str:
@@ -106,11 +113,12 @@ def test_an_image_is_built_pushed_and_runs(engine: Engine, tmp_path: Path) -> No
     (tmp_path / "data $HOME" / "link").symlink_to("one file.txt")
     (tmp_path / "run.sh").write_text("#!/bin/sh\necho ran\n")
     (tmp_path / "run.sh").chmod(0o755)
+    (tmp_path / "odd").write_text("odd")
     (tmp_path / "flow.py").write_text("print('flow')\n")
     (tmp_path / ".env").write_text(SECRET)
     odd = 'a"b\\c$HOME ${X} \n second\tline é\\'
     image = Image(
-        copy={"data $HOME": "/srv/data ${dir}", "run.sh": "/usr/bin/run"},
+        copy={"data $HOME": "/srv/data ${dir}", "run.sh": "/usr/bin/run", "odd": ODD_PLACE},
         code=True,
         entrypoint=["python3", "-c", "import os; print(repr(os.environ['ODD']), os.getcwd(), os.getuid())"],
         workdir="/srv/work dir",
@@ -132,11 +140,13 @@ def test_an_image_is_built_pushed_and_runs(engine: Engine, tmp_path: Path) -> No
     assert run(engine, built) == f"{odd!r} /srv/work dir 1000"
     assert run(engine, built, "run") == "ran"
     assert run(engine, built, "cat", "/srv/data ${dir}/link") == "one"
+    assert run(engine, built, "cat", ODD_PLACE) == "odd"
     assert run(engine, built, "python3", f"{CODE}/flow.py") == "flow"
     listed = run(engine, built, "find", "/srv", "/opt", "/mnt", "/tmp", "-type", "f").splitlines()
     assert sorted(listed) == [
-        *(f"{CODE}/{name}" for name in ("data $HOME/one file.txt", "flow.py", "run.sh")),
+        *(f"{CODE}/{name}" for name in ("data $HOME/one file.txt", "flow.py", "odd", "run.sh")),
         "/srv/data ${dir}/one file.txt",
+        ODD_PLACE,
     ]
 
 
@@ -186,10 +196,10 @@ def lock() -> Iterator[tuple[bytes, str]]:
     thread = threading.Thread(target=functools.partial(server.serve_forever, 0.05), daemon=True)
     thread.start()
     place = f"127.0.0.1:{server.server_address[1]}"
-    hashed = hashlib.sha256(content).hexdigest()
+    hashed, file = hashlib.sha256(content).hexdigest(), "greetings-1.0-py3-none-any.whl"
     text = (
         'lock-version = "1.0"\ncreated-by = "test"\n[[packages]]\nname = "greetings"\nversion = "1.0"\n'
-        f'wheels = [{{ url = "http://{place}/simple/greetings-1.0-py3-none-any.whl", '
+        f'wheels = [{{ name = "{file}", url = "http://{place}/simple/{file}", '
         f'hashes = {{ sha256 = "{hashed}" }} }}]\n'
     )
     try:
@@ -248,16 +258,18 @@ def test_the_plain_dockerfile_makes_the_same_without_buildkit(
 
     text, index = lock
     (tmp_path / "a").write_text("a")
-    wanted = order(engine, tmp_path, Image(copy={"a": "/opt/a b"}), lock=text)
+    (tmp_path / "b").write_text("b")
+    wanted = order(engine, tmp_path, Image(copy={"a": "/opt/a b", "b": ODD_PLACE}), lock=text)
     open_text = text.replace(b"http://127", index.split("127")[0].encode() + b"127")  # it cannot be given secrets
     wanted = replace(wanted, lock=open_text, environment={**wanted.environment, "ODD": "a\n$b"})
-    sources = sources_of(wanted, tmp_path / "uv", buildkit=False, addresses={})
+    sources = sources_of(wanted, tmp_path / "uv", images(wanted), buildkit=False, addresses={})
     pack(sources.entries, tmp_path / "context.tar.gz", compressed=True)
     name = f"{engine.registry}/plain:{tmp_path.name.lower()}"
     words = ["build", "--network", "host", "--tag", name, "--build-arg", f"{dockerfile.NEWLINE}=\n", "-"]
     _classic(engine, words, (tmp_path / "context.tar.gz").read_bytes())
     ran = engine.docker("run", "--rm", "--network", "none", name, "sh", "-c", 'greet; cat "/opt/a b"; printf %s "$ODD"')
     assert ran == "greetings\naa\n$b"
+    assert engine.docker("run", "--rm", "--network", "none", name, "cat", ODD_PLACE) == "b"
     found = engine.docker("run", "--rm", "--network", "none", name, "find", "/mnt", "-type", "f")
     assert found == "", "uv is in the stage that was thrown away"
 

@@ -82,7 +82,7 @@ class Place:
         config = kubeconfig(self.stub, self.folder)
         with Registries() as registries:
             settings = replace(self.settings, kubeconfig=str(config))
-            kaniko = Kaniko(settings, self.store, "contexts", registries, pause=self._pause)
+            kaniko = Kaniko(settings, self.store, "contexts", registries, self.folder / "images", pause=self._pause)
             return kaniko.build(self.order(), self.told)
 
     def left(self) -> tuple[list[str], list[str], list[str]]:

@@ -124,6 +124,46 @@ def test_a_folder_becomes_a_wheel_and_stays_as_it_was(bench: Bench) -> None:
     assert len(bench.stages.texts) == 4
 
 
+_KEEPS_MODES = """
+    with zipfile.ZipFile(os.path.join(wheel_directory, name), "a") as archive:
+        for file in ("run.sh", "plain.txt"):
+            archive.writestr(zipfile.ZipInfo(file + oct(os.stat(file).st_mode)), "")
+"""
+
+
+def test_a_wheel_is_the_same_under_every_umask(bench: Bench) -> None:
+    found: dict[str, set[str]] = {"folder": set(), "git": set(), "archive": set()}
+    for umask in (0o002, 0o022, 0o077):
+        before = os.umask(umask)
+        try:
+            for kind, sha256 in _built_under(bench, f"{umask:o}").items():
+                found[kind].add(sha256)
+        finally:
+            os.umask(before)
+
+    assert {kind: len(digests) for kind, digests in found.items()} == {"folder": 1, "git": 1, "archive": 1}
+
+
+def _built_under(bench: Bench, name: str) -> dict[str, str]:
+    """Return the digests of wheels that hold the modes of their sources."""
+    folder = bench.lay(name, "tool")
+    backend = (folder / "backend.py").read_text().replace("    return name\n", f"{_KEEPS_MODES}    return name\n")
+    (folder / "backend.py").write_text(backend)
+    (folder / "plain.txt").write_text("")
+    (folder / "run.sh").write_text("")
+    (folder / "run.sh").chmod((folder / "run.sh").stat().st_mode | 0o100)
+    files = {f"top/inner/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    bench.index.add(f"{name}.zip", package_index.zipped(files))
+    for step in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        bench.git(folder, *step)
+    said = {
+        "folder": f"./{name}",
+        "git": f"tool @ git+{folder.as_uri()}",
+        "archive": f"tool @ {bench.index.file_url(f'{name}.zip')}#subdirectory=inner",
+    }
+    return {kind: bench.lock(one, cache=f"cache-{name}").wheels[0].sha256 for kind, one in said.items()}
+
+
 def test_a_commit_becomes_a_wheel(bench: Bench) -> None:
     folder = bench.lay("repository", "tool")
     bench.lay("repository/inner", "inner")

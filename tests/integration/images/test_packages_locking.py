@@ -12,7 +12,7 @@ import pytest
 import package_index
 from clary.errors import ClaryError
 from clary.images.building import Python, Quiet
-from clary.images.packages import locking, pylocks, resolving, sources, store
+from clary.images.packages import locking, pylocks, resolving, sources, store, uv_locks
 from clary.images.platforms import Platform
 from package_index import PASSWORD, USER, PackageIndex
 
@@ -260,6 +260,154 @@ def test_a_uv_lock_that_its_project_has_outgrown_is_refused(bench: Bench) -> Non
     assert "train<3" in bench.refused(groups=["t"]).summary
 
 
+_HEAD = '[project]\nname = "{}"\nversion = "1"\nrequires-python = ">=3.11"\n'
+_WORKSPACE = '[tool.uv.workspace]\nmembers = ["libs/*"]\n'
+
+
+def _project(*requires: str, more: str = "", name: str = "mine") -> str:
+    return f"{_HEAD.format(name)}dependencies = {list(requires)!r}\n{more}"
+
+
+def _extras(**said: list[str]) -> str:
+    return "[project.optional-dependencies]\n" + "".join(f"{name} = {value!r}\n" for name, value in said.items())
+
+
+def _groups(**said: str) -> str:
+    return "[dependency-groups]\n" + "".join(f"{name} = [{value}]\n" for name, value in said.items())
+
+
+def _sources(**said: str) -> str:
+    return "[tool.uv.sources]\n" + "".join(f"{name} = {{ {value} }}\n" for name, value in said.items())
+
+
+_MEMBERS = {
+    "pyproject.toml": _project("one", more=_WORKSPACE + _sources(near="workspace = true")),
+    "libs/mine/pyproject.toml": _project("near>=0.5", name="inner"),
+    "libs/near/pyproject.toml": _project("two", name="near"),
+}
+_VIRTUAL = {"pyproject.toml": _WORKSPACE + _groups(g="'one'"), "libs/near/pyproject.toml": _project("two", name="near")}
+_NEAR = {
+    "pyproject.toml": _project("near>=0.5", more=_sources(near="path = 'near'")),
+    "near/pyproject.toml": _project("one", name="near"),
+    "other/pyproject.toml": _project("one", name="near"),
+}
+_ALL = _extras(a=["one"], B_c=["two"], all=["mine[a,b-c]"])
+_OLDER_GROUP = "[tool.uv]\ndev-dependencies = ['two']\n"
+_OTHER_PYTHON = "[tool.uv.dependency-groups]\ng = { requires-python = '>=3.13' }\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "choices", "folder"),
+    [
+        (_MEMBERS, {}, "libs/mine"),
+        (_VIRTUAL, {"groups": ["g"]}, "."),
+        (_NEAR, {}, "."),
+        ({"pyproject.toml": _project("one", more=_groups(De_v="'two', {include-group = 'x-y'}", X_Y="'three'"))},
+         {"groups": ["De_v"]}, "."),
+        ({"pyproject.toml": _project("one", more='[dependency-groups]\n"Dev.Tools" = ["two"]\n')},
+         {"groups": ["dev-tools"]}, "."),
+        ({"pyproject.toml": _project("one", more=_OLDER_GROUP)}, {"groups": ["dev"]}, "."),
+        ({"pyproject.toml": _project("one", more=_groups(g="'two'") + _OTHER_PYTHON)}, {"groups": ["g"]}, "."),
+        ({"pyproject.toml": _project("mine[a]", more=_ALL)}, {"extras": ["All"]}, "."),
+        ({"pyproject.toml": _project("one; python_version < '3.12'", "one>=0.5; python_version >= '3.12'")}, {}, "."),
+        ({"pyproject.toml": _project("one>=0.5", "two>=9; sys_platform == 'win32' and python_version < '3'")}, {}, "."),
+    ],
+)  # fmt: skip
+def test_a_uv_lock_that_uv_calls_fresh_is_taken(
+    bench: Bench, files: dict[str, str], choices: dict[str, Any], folder: str
+) -> None:
+    for name in ("one", "two", "three"):
+        bench.index.add_wheel(name)
+    _write_and_lock(bench, files)
+
+    source = sources.find(bench.project / folder, **choices)
+    assert source is not None
+
+    uv_locks.check(source, _PYTHON, bench.environment)
+
+
+@pytest.mark.parametrize(
+    ("files", "changed", "choices", "lacks"),
+    [
+        ({"pyproject.toml": _project("two; sys_platform == 'win32'")}, {"pyproject.toml": _project("two")}, {}, "two"),
+        ({"pyproject.toml": _project("two; python_version >= '3.13'")},
+         {"pyproject.toml": _project("two; python_version >= '3.12'")}, {}, "two; python_version >= '3.12'"),
+        ({"pyproject.toml": _project(more=_extras(a=["two"]))},
+         {"pyproject.toml": _project("two", more=_extras(a=["two"]))}, {}, "two"),
+        ({"pyproject.toml": _project(more=_extras(a=["one"], b=["two"]))},
+         {"pyproject.toml": _project(more=_extras(a=["one", "two"], b=["two"]))}, {"extras": ["a"]}, "two"),
+        ({"pyproject.toml": _project(more=_extras(A_b=["one"]))},
+         {"pyproject.toml": _project(more=_extras(A_b=["one", "two"]))}, {"extras": ["a-b"]}, "two"),
+        ({"pyproject.toml": _project(more=_groups(g="'one', {include-group = 'h'}", h=""))},
+         {"pyproject.toml": _project(more=_groups(g="'one', {include-group = 'h'}", h="'two'"))}, {"groups": ["g"]},
+         "two"),
+        ({"pyproject.toml": _project("mine[a]", more=_ALL)}, {"pyproject.toml": _project("mine[a,b-c]", more=_ALL)}, {},
+         "two"),
+        ({"pyproject.toml": _project(more=_ALL)}, {"pyproject.toml": _project(more=_ALL.replace("'one'", "'three'"))},
+         {"extras": ["all"]}, "three"),
+        ({"pyproject.toml": _project("one", more=_OLDER_GROUP)},
+         {"pyproject.toml": _project("one", more=_OLDER_GROUP.replace("'two'", "'two', 'three'"))},
+         {"groups": ["dev"]}, "three"),
+        (_NEAR, {"pyproject.toml": _project("near>=0.5", more=_sources(near="path = 'other'"))}, {}, "near>=0.5"),
+        (_NEAR, {"near/pyproject.toml": _project("one", "two", name="near")}, {}, "two"),
+        ({**_NEAR, "pyproject.toml": _project("one")},
+         {"pyproject.toml": _project("one", more=_sources(one="path = 'near'"))}, {}, "one"),
+        (_MEMBERS | {"pyproject.toml": _project("near", more=_WORKSPACE + _sources(near="workspace = true"))},
+         {"libs/near/pyproject.toml": _project("two", "three", name="near")}, {}, "three"),
+        (_VIRTUAL, {"pyproject.toml": _WORKSPACE + _groups(g="'one', 'three'")}, {"groups": ["g"]}, "three"),
+        (_VIRTUAL, {"libs/near/pyproject.toml": _project("two", "three", name="near")}, {"groups": ["g"]}, "three"),
+        ({"pyproject.toml": _project("one")}, {"pyproject.toml": _project("one", name="renamed")}, {},
+         "the project renamed"),
+        ({"pyproject.toml": _project("one")}, {"pyproject.toml": _project("one", more=_extras(a=["one"]))},
+         {"extras": ["a"]}, "the extra a"),
+        ({"pyproject.toml": _project("one")}, {"pyproject.toml": _project("one", more=_groups(g=""))},
+         {"groups": ["g"]}, "the group g"),
+    ],
+)  # fmt: skip
+def test_a_uv_lock_without_something_that_is_asked_for_is_refused(
+    bench: Bench, files: dict[str, str], changed: dict[str, str], choices: dict[str, Any], lacks: str
+) -> None:
+    for name in ("one", "two", "three"):
+        bench.index.add_wheel(name)
+    _write_and_lock(bench, files)
+    for name, text in changed.items():
+        bench.write(name, text)
+
+    refused = bench.refused(**choices)
+
+    assert refused.code == "image.lock_outdated"
+    assert refused.summary.endswith(f"it does not know {lacks}.")
+
+
+def test_a_requirement_by_url_is_known_by_its_url(bench: Bench) -> None:
+    first, second = (bench.index.file_url(bench.index.add_wheel("one", version)) for version in ("1.0", "2.0"))
+    _write_and_lock(bench, {"pyproject.toml": _project(f"one @ {first}")})
+    assert _names(bench.lock()) == ["one"]
+    for other in ("one", f"one @ {second}"):
+        bench.write("pyproject.toml", _project(other))
+        assert bench.refused().code == "image.lock_outdated"
+    _write_and_lock(bench, {"pyproject.toml": _project("one")})
+    bench.write("pyproject.toml", _project(f"one @ {second}"))
+    assert bench.refused().code == "image.lock_outdated"
+
+
+def test_a_uv_lock_made_without_sources_is_fresh_without_them(bench: Bench) -> None:
+    bench.index.add_wheel("near")
+    bench.environment["UV_NO_SOURCES"] = "1"
+    _write_and_lock(bench, _NEAR)
+
+    assert _names(bench.lock()) == ["near"]
+
+
+def _write_and_lock(bench: Bench, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        bench.write(name, text)
+    done = resolving.run(["lock", "--python", sys.executable], bench.project, bench.environment)
+    assert done.returncode == 0, done.stderr
+    checked = resolving.run(["lock", "--check", "--python", sys.executable], bench.project, bench.environment)
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_a_uv_lock_that_lies_deeper_has_its_own_project_beside_it(bench: Bench) -> None:
     bench.index.add_wheel("base")
     bench.write("app/pyproject.toml", '[project]\nname = "app"\nversion = "1"\ndependencies = ["base"]\n')
@@ -371,6 +519,158 @@ def test_digests_in_a_requirements_file_are_held_against_the_wheel(bench: Bench)
 
     assert refused.code == "image.hash_mismatch"
     assert digest in refused.summary
+
+
+def test_digests_of_several_lines_of_a_package_count_by_their_markers(bench: Bench) -> None:
+    old, new = (bench.index.digest(bench.index.add_wheel("pure", version)) for version in ("1.0", "2.0"))
+    rows = (
+        "pure==1.0 ; python_version < '3.12' --hash=sha256:{}\npure==2.0 ; python_version >= '3.12' --hash=sha256:{}\n"
+    )
+    bench.write("requirements.txt", rows.format(old, new))
+    assert [wheel.version for wheel in bench.lock().wheels] == ["2.0"]
+    assert [wheel.version for wheel in bench.lock(python=Python("3.11", "python")).wheels] == ["1.0"]
+    bench.write("requirements.txt", rows.format(new, old))
+    assert bench.refused().code == "image.hash_mismatch"
+
+
+def test_digests_that_are_not_checked_are_refused(bench: Bench) -> None:
+    bench.index.add_wheel("pure")
+    bench.write("requirements.txt", f"pure==1.0 --hash=sha512:{'0' * 128}\n")
+
+    refused = bench.refused()
+
+    assert refused.code == "image.hash_unsupported"
+    assert "sha512" in refused.summary
+
+
+def test_a_file_that_requires_digests_has_one_for_every_package(bench: Bench) -> None:
+    low = bench.index.digest(bench.index.add_wheel("low"))
+    top = bench.index.digest(bench.index.add_wheel("top", requires=["low"]))
+    bench.write("requirements.txt", f"--require-hashes\ntop==1.0 --hash=sha256:{top}\n")
+    refused = bench.refused()
+    assert refused.code == "image.hash_missing"
+    assert "no digest for low." in refused.summary
+    bench.write("requirements.txt", f"--require-hashes\ntop==1.0 --hash=sha256:{top}\nlow==1.0 --hash=sha256:{low}\n")
+    assert _names(bench.lock()) == ["low", "top"]
+
+
+def test_a_file_may_ask_for_sources(bench: Bench) -> None:
+    for name in ("pure", "bare"):
+        bench.index.add_sdist(name)
+    bench.index.add_wheel("pure")
+    bench.write("requirements.txt", "--no-binary pure\npure\nbare\n")
+
+    assert [wheel.url for wheel in bench.lock().wheels] == [None, None]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_settings_that_uv_cannot_read_are_refused(bench: Bench, locked: bool) -> None:
+    bench.index.add_wheel("one")
+    _write_and_lock(bench, {"pyproject.toml": _project("one")})
+    if not locked:
+        (bench.project / "uv.lock").unlink()
+    bench.write("pyproject.toml", _project("one", more='[tool.uv]\nprerelease = "alow"\n'))
+
+    refused = bench.refused()
+
+    assert refused.code == "image.bad_settings"
+    assert refused.summary.startswith("uv cannot read its settings in pyproject.toml: unknown variant `alow`")
+
+
+def test_warnings_of_uv_become_notes(bench: Bench) -> None:
+    url = bench.index.file_url(bench.index.add_wheel("pure"))
+    page = f'<a href="{url}" data-yanked="it was bad">pure-1.0-py3-none-any.whl</a>'
+    bench.index.add("links.html", f"<!DOCTYPE html><html><body>{page}</body></html>".encode())
+    bench.environment |= {"UV_FIND_LINKS": bench.index.file_url("links.html"), "UV_NO_INDEX": "1"}
+
+    first = bench.lock(["pure==1.0"])
+
+    assert first.notes == ('uv warns: `pure==1.0` is yanked (reason: "it was bad").',)
+    assert bench.lock(["pure==1.0"]) == first
+
+
+def test_without_a_network_newer_versions_are_not_looked_for(bench: Bench) -> None:
+    bench.index.add_wheel("pure")
+    bench.lock(["pure"])
+    bench.index.asked.clear()
+    bench.environment["UV_OFFLINE"] = "1"
+
+    lock = bench.lock(["pure"], upgrade=True)
+
+    assert _names(lock) == ["pure"]
+    assert "UV_OFFLINE" in lock.notes[0]
+    assert not bench.index.asked
+
+
+def test_an_error_in_a_list_names_the_list(bench: Bench) -> None:
+    refused = bench.refused(["pure @ file://nowhere/pure"])
+
+    assert "clary-resolve" not in str(refused.to_dict())
+
+
+@pytest.mark.parametrize("said", [None, "-e .", "."])
+@pytest.mark.parametrize("known", ["setuptools", "nobody"])
+def test_requirements_that_a_backend_reads_from_a_file_are_looked_at_each_time(
+    bench: Bench, said: str | None, known: str
+) -> None:
+    for name in ("pure", "more"):
+        bench.index.add_wheel(name)
+    for path, data in package_index.project("mine", requires=["pure"]).items():
+        bench.write(path, data.decode().replace('dependencies = ["pure"]', 'dynamic = ["dependencies"]'))
+    (bench.project / "PKG-INFO").unlink()
+    backend = (bench.project / "backend.py").read_text()
+    backend = backend.replace("Requires-Dist: pure", '""" + open("r.in").read() + """')
+    bench.write("backend.py", f"{backend}\n\nbuild_editable = build_wheel\n")
+    if known == "setuptools":
+        table = "\n[tool.setuptools.dynamic]\ndependencies = { file = ['r.in'] }\n"
+        bench.write("pyproject.toml", (bench.project / "pyproject.toml").read_text() + table)
+    bench.write("r.in", "Requires-Dist: pure")
+    if said is not None:
+        bench.write("requirements.txt", f"{said}\n")
+    assert _names(bench.lock()) == ["pure"]
+    bench.index.asked.clear()
+    assert _names(bench.lock()) == ["pure"]
+    assert not bench.index.asked
+
+    bench.write("r.in", "Requires-Dist: more")
+
+    assert _names(bench.lock()) == ["more"]
+
+
+def test_a_project_below_the_project_is_the_one_that_is_named(bench: Bench) -> None:
+    for name in ("one", "two"):
+        bench.index.add_wheel(name)
+    bench.write("pyproject.toml", _project("two", name="outer"))
+    bench.write("env/pyproject.toml", _project(name="app", more=_extras(e=["one"])))
+    done = resolving.run(["lock"], bench.project / "env", bench.environment)
+    assert done.returncode == 0, done.stderr
+
+    assert _names(bench.lock("env/pyproject.toml", extras=["e"])) == ["one"]
+    assert _names(bench.lock("env/uv.lock", extras=["e"])) == ["one"]
+
+
+@pytest.mark.parametrize("password", ["pa55/planted", "pa55@planted", "pa55:/@planted"])
+def test_a_password_that_is_not_escaped_is_told_nowhere(tmp_path: Path, password: str) -> None:
+    with package_index.serving(password="other") as index:
+        bench = Bench(tmp_path, index, f"http://{USER}:{password}@{index.address}/simple")
+
+        refused = bench.refused(["pure"])
+
+    assert not _has_secret(str(refused.to_dict()).encode())
+
+
+def test_a_password_of_the_environment_is_told_nowhere(bench: Bench) -> None:
+    bench.environment |= {"UV_INDEX_MINE_PASSWORD": "planted-deep", "TEAM_URL": "https://u:pa55-deep@example.com/x"}
+    folder = bench.lay("near")
+    backend = (folder / "backend.py").read_text()
+    shout = "    raise SystemExit('error: ' + ' '.join(os.environ.values()))\n    name ="
+    (folder / "backend.py").write_text(backend.replace("    name =", shout))
+
+    refused = bench.refused(["./libs/near"])
+
+    assert refused.code == "image.build_failed"
+    assert "***" in str(refused.to_dict())
+    assert not _has_secret(str(refused.to_dict()).encode())
 
 
 def test_a_newest_version_without_a_wheel_gives_way_to_an_older_one_with_one(bench: Bench) -> None:

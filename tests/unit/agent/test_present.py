@@ -142,6 +142,22 @@ def test_a_missing_module_says_where_it_is_missing(job: str | None, words: str) 
     assert f"clary runs resume {RUN}" in view.failure.next_step
 
 
+def test_a_call_tells_of_its_failed_tries(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = [records.try_failed("c#1", n, {"type": "E", "message": f"m{n}"}, [], 0.0) for n in (1, 2)]
+    ended = [_call(path, output={"c": "plain", "v": 1, "t": "int"}) for path in ("c#1", "c#2")]
+
+    view = run_view(_claimed(_opened(), (1, failed[:1]), (1, failed[1:]), (1, ended)), STORE)
+
+    assert [(call.tries, [one.error for one in call.failed_tries]) for call in view.calls] == [
+        (3, ["E: m1", "E: m2"]),
+        (1, []),
+    ]
+    page(view)
+    shown = capsys.readouterr().out
+    assert "c#1  1.50 s  3 tries" in shown
+    assert shown.index("try 1 failed") < shown.index("E: m1") < shown.index("try 2 failed") < shown.index("c#2")
+
+
 def test_the_jobs_of_isolated_calls_are_shown_with_how_they_ended(capsys: pytest.CaptureFixture[str]) -> None:
     claims = [records.call_job("fit#1", n, f"job-fit-{n}", inputs={}, source="s") for n in (1, 2)]
     died = records.call_job_ended("fit#1", 1, "interrupted", instance_type="ml.g5.xlarge", instance_count=2)

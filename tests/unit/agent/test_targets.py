@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clary.agent.targets import load_target, reload_target, target_of
-from clary.errors import UsageError
+from clary.errors import NotFoundError, UsageError
 
 _FLOW = """\
 from clary import checkpoint, flow
@@ -231,3 +231,17 @@ def test_a_relative_import_is_told_how_to_be_named(root: Path) -> None:
 def test_a_file_called_clary_is_told_to_be_renamed(root: Path) -> None:
     _write(root / "clary.py", "from clary import nothing_of_the_kind\n")
     assert "rename it" in _refusal("clary.py:work").next_step
+
+
+def test_a_flow_that_another_process_had_in_no_file_is_gone(root: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        reload_target(root, {"module": "__main__", "name": "typed"})
+    assert caught.value.code == "run.project_not_found"
+    assert 'typed.replay(RUN, at=CALL, on_change="accept")' in caught.value.next_step
+
+
+def test_a_flow_that_was_typed_into_this_process_is_found_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(root / "typed_flow.py", _FLOW)
+    typed = load_target("typed_flow.py:work").flow
+    monkeypatch.setattr(sys.modules["__main__"], "work", typed, raising=False)
+    assert reload_target(root, {"module": "__main__", "name": "work"}).flow is typed

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clary.agent.views import AttemptView, FailureView, PhaseView
+from clary.agent.views import ArtifactView, AttemptView, FailureView, PhaseView
 from clary.cli import output, params
 from clary.cli import state as cli_state
 from clary.cli.live import LiveView
@@ -459,6 +459,34 @@ def test_the_time_between_attempts_does_not_count(clary: CommandLine, services: 
     services.ended = run_view(attempts=attempts, ended=BEGAN + 7203)
     assert "Duration: 5.00 s" in clary("runs", "show", RUN).out
     assert "completed after 5.00 s" in clary("runs", "wait", RUN).out
+
+
+def test_one_long_name_does_not_stretch_the_rows_of_others(clary: CommandLine, services: Services) -> None:
+    long = ArtifactView("n" * 300, "s3://bucket/values/abc", "int")
+    short = ArtifactView("model", "s3://bucket/values/def", "int")
+    services.ended = run_view(facts={"x" * 300: 1, "loss": 0.5}, artifacts=(long, short))
+    lines = clary("runs", "show", RUN).out.splitlines()
+    for name in ("n" * 300, "x" * 300):
+        assert any(name in line for line in lines)
+    assert max(len(line) for line in lines if "n" * 300 not in line and "x" * 300 not in line) < 120
+
+
+def test_json_has_no_nan_and_no_infinity(clary: CommandLine, services: Services) -> None:
+    numbers = {"loss": float("nan"), "most": float("inf"), "least": [float("-inf")], "fine": 0.5}
+    services.ended = run_view(facts=numbers)
+    told = clary("runs", "show", RUN, "-o", "json").out
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    facts = json.loads(told, parse_constant=refuse)["item"]["facts"]
+    assert facts == {"loss": "NaN", "most": "Infinity", "least": ["-Infinity"], "fine": 0.5}
+
+
+def test_an_empty_key_of_a_run_is_refused(clary: CommandLine, services: Services) -> None:
+    answer = clary("run", "x.py:digits", "--key", "")
+    assert (answer.code, "Code: flow.bad_option" in answer.err) == (2, True)
+    assert services.asked == []
 
 
 def test_what_is_shown_is_not_offered_to_be_shown(clary: CommandLine, services: Services) -> None:

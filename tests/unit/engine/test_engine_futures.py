@@ -387,42 +387,62 @@ def test_one_failed_task_of_a_group_ends_the_others_and_the_run_runs_them_again(
     assert ran == [0, 1, 2, 1, 2]
 
 
-def test_what_still_runs_when_the_flow_has_failed_begins_and_records_nothing_more(tmp_path: Path) -> None:
-    begun, failed, over = threading.Event(), threading.Event(), threading.Event()
-    tried: list[BaseException] = []
+def test_calls_under_way_when_the_flow_fails_are_recorded_and_the_others_not_begun(tmp_path: Path) -> None:
+    ran: list[int] = []
+    begun, failed = threading.Event(), threading.Event()
 
     @checkpoint
-    def lingers(value: int) -> None:
-        begun.set()
-        assert failed.wait(30)
-        ways: list[Any] = [double.submit, double, lambda one: double.map([one])]
-        for way in ways:
-            try:
-                way(1)
-            except BaseException as error:
-                tried.append(error)
-        over.set()
-        raise ValueError("and fails itself")
+    def lingers(value: int) -> int:
+        ran.append(value)
+        if value == 0:
+            begun.set()
+            assert failed.wait(30)
+        return double(value) + sum(double.map([value, value]).results())
+
+    @flow(workers=1)
+    def body(broken: bool) -> int:
+        calls = lingers.map(range(3))
+        if broken:
+            assert begun.wait(30)
+            threading.Timer(0.2, failed.set).start()
+            raise OSError("the flow's own")
+        return sum(calls.results())
+
+    outcome, log, _ = first_attempt("sqlite", tmp_path, body, broken=True)
+    assert (type(outcome.error), outcome.status) == (OSError, "failed")
+    assert call_paths(log) == ["lingers#1/double#1", "lingers#1/double#2", "lingers#1/double#3", "lingers#1"]
+    assert ran == [0]
+
+
+def test_tasks_under_way_when_an_async_flow_fails_are_recorded_and_begin_no_more(tmp_path: Path) -> None:
+    ran: list[str] = []
+    broken = True
+
+    @checkpoint
+    async def step(name: str, seconds: float = 0.0) -> str:
+        ran.append(name)
+        await asyncio.sleep(seconds)
+        return name
+
+    async def chain() -> list[str]:
+        return [await step("slow", 0.5), await step("behind")]
+
+    async def breaks() -> None:
+        await step("quick")
+        if broken:
+            raise OSError("the flow's own")
 
     @flow
-    def body() -> None:
-        lingers.map([1])
-        assert begun.wait(30)
-        raise OSError("the flow's own")
+    async def body() -> Any:
+        return await asyncio.gather(chain(), breaks())
 
-    def mark(inner: Log, entry: Entry) -> bool:
-        if entry["records"][-1]["kind"] == records.FAILED:
-            failed.set()
-            assert over.wait(30)
-        return inner.create(entry)
-
-    log, store = open_log("sqlite", tmp_path)
-    begin(log, store)
-    outcome = attempt(Disturbed(log, mark), store, body)
+    outcome, log, store = first_attempt("objects", tmp_path, body)
     assert isinstance(outcome.error, OSError)
-    assert len(tried) == 3
-    assert not any(isinstance(error, Exception) for error in tried)
-    assert call_paths(log) == []
+    assert ran == ["slow", "quick"]
+    broken = False
+    claim(log, 2)
+    assert attempt(log, store, body, 2).value == [["slow", "behind"], None]
+    assert ran == ["slow", "quick", "behind"]
 
 
 def test_calls_from_a_forked_process_are_refused(tmp_path: Path) -> None:

@@ -236,6 +236,7 @@ def test_a_renamed_checkpoint_runs_and_the_old_call_is_left_over(tmp_path: Path)
 
     outcome, log = two_attempts("sqlite", tmp_path, ending(lambda: train(1)), flow(body))
     assert outcome.left_over == ("train#1",)
+    assert outcome.lost() == "1 recorded call was not made again: train#1"
     assert call_paths(log) == ["train#1", "fit#1"]
 
 
@@ -258,7 +259,13 @@ def test_what_was_run_again_answers_the_attempts_that_follow(tmp_path: Path) -> 
     assert attempt(log, store, ending(after), 2).status == "failed"
     claim(log, 3)
     outcome = attempt(log, store, flow(after), 3)
-    assert (outcome.value, outcome.replayed) == ("after 1", 1)
+    assert (outcome.value, outcome.replayed, outcome.left_over) == ("after 1", 1, ())
+
+
+def test_calls_that_are_run_again_are_not_lost_ones(tmp_path: Path) -> None:
+    before, after, _ = _changes()["source"]
+    outcome, _ = two_attempts("sqlite", tmp_path, ending(before), flow(after), on_change="rerun")
+    assert (outcome.left_over, outcome.lost()) == ((), "")
 
 
 def test_comments_layout_and_helpers_are_no_difference(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clary.errors import UsageError
 from clary.flows import Retries as Public
 from clary.flows import checkpoint, current_run, flow
 from clary.journal import records
-from durable import KINDS, attempt, call_paths, claim, first_attempt, state_of, written
+from durable import KINDS, attempt, begin, call_paths, claim, first_attempt, open_log, state_of, written
 from patience import until
 
 RAN: Counter[str] = Counter()
@@ -55,6 +55,20 @@ def test_a_call_is_tried_again_until_it_returns(kind: str, tmp_path: Path) -> No
     assert outcome.value == ["a after 3", "b after 2", "c after 2"]
     assert [record["n"] for record in written(log, records.TRY_FAILED) if record["path"] == "shaky#1"] == [1, 2]
     assert state_of(log).tries == {}
+    failed = [(one["n"], one["type"], one["message"]) for one in state_of(log).failed_tries["shaky#1"]]
+    assert failed == [(1, "ConnectionError", "a 1"), (2, "ConnectionError", "a 2")]
+
+
+def test_whoever_hears_of_calls_hears_of_failed_tries(tmp_path: Path) -> None:
+    @flow
+    def body() -> str:
+        return shaky("a", 1)
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    heard: list[str] = []
+    attempt(log, store, body, on_call=lambda record: heard.append(record["kind"]))
+    assert heard == [records.TRY_FAILED, records.CALL]
 
 
 def test_an_async_call_too(tmp_path: Path) -> None:

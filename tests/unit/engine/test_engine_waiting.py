@@ -7,6 +7,8 @@ import enum
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -238,6 +240,162 @@ def test_async_flows_wait_and_sleep_too(tmp_path: Path) -> None:
         if outcome.status == "completed":
             break
     assert outcome.value == [97, 98]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tasks_go_on_until_all_that_is_left_is_waiting(kind: str, tmp_path: Path) -> None:
+    import asyncio
+
+    @checkpoint
+    async def train(name: str, seconds: float) -> str:
+        RAN[name] += 1
+        await asyncio.sleep(seconds)
+        return name
+
+    async def one_after_the_other() -> list[Any]:
+        trained = [await train("a", 0.3), await train("b", 0.1), await train("c", 0.0)]
+        return [*trained, await wait_async("second", bool)]
+
+    @flow
+    async def body() -> list[Any]:
+        return list(await asyncio.gather(wait_async("first", bool), train("d", 0.6), one_after_the_other()))
+
+    outcome, log, store = first_attempt(kind, tmp_path, body)
+    assert outcome.status == "waiting"
+    assert RAN == {"a": 1, "b": 1, "c": 1, "d": 1}
+    asked = {one["name"]: one["path"] for one in state_of(log).open_waits()}
+    assert asked.keys() == {"first", "second"}
+    suspended = state_of(log).suspension
+    assert suspended is not None
+    assert sorted(suspended["on"]) == sorted(asked.values()), "whichever is answered first, the run goes on"
+    answer(log, asked["second"], True)
+    assert state_of(log).due(time.time())
+    claim(log, 2)
+    assert attempt(log, store, body, 2).status == "waiting"
+    answer(log, asked["first"], False)
+    claim(log, 3)
+    assert attempt(log, store, body, 3).value == [False, "d", ["a", "b", "c", True]]
+    assert RAN == {"a": 1, "b": 1, "c": 1, "d": 1}
+
+
+def test_a_suspension_waits_for_a_sleep_that_keeps_the_machine_and_ends_with_the_first_of_many(tmp_path: Path) -> None:
+    import asyncio
+
+    async def naps() -> str:
+        await sleep_async(0.3)
+        return work("after")
+
+    @flow
+    async def body() -> list[Any]:
+        return list(await asyncio.gather(naps(), wait_async("go"), sleep_async(9000), sleep_async(7200)))
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    waker = Recorder()
+    assert attempt(log, store, body, waker=waker).status == "waiting"
+    assert RAN["after"] == 1
+    suspended = state_of(log).suspension
+    assert suspended is not None
+    assert len(suspended["on"]) == 3
+    assert 7100 < waker.moments[0] - time.time() <= 7200
+
+
+@pytest.mark.parametrize("shape", ["sync", "async"])
+def test_what_a_flow_does_on_its_way_out_is_not_recorded_while_it_waits(shape: str, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    @checkpoint
+    def act(name: str) -> str:
+        made.append(name)
+        return name
+
+    @contextmanager
+    def endpoint() -> Iterator[None]:
+        act("create")
+        try:
+            yield
+        finally:
+            wait("really", bool, default=True, expires=0.01)
+            act("delete")
+
+    @flow
+    def body() -> Any:
+        with endpoint():
+            answered = wait("go")
+            act("use")
+            return answered
+
+    @flow
+    async def async_body() -> Any:
+        act("create")
+        try:
+            answered = await wait_async("go")
+            act("use")
+        finally:
+            act("delete")
+        return answered
+
+    chosen = body if shape == "sync" else async_body
+    outcome, log, store = first_attempt("sqlite", tmp_path, chosen)
+    assert outcome.status == "waiting"
+    assert made == ["create"]
+    [asked] = state_of(log).open_waits()
+    answer(log, asked["path"], "yes")
+    for number in (2, 3):
+        claim(log, number)
+        outcome = attempt(log, store, chosen, number)
+        if outcome.status == "completed":
+            break
+        time.sleep(0.05)
+    assert outcome.value == "yes"
+    assert made == ["create", "use", "delete"]
+
+
+def test_a_wait_that_the_flow_swallows_suspends_it_all_the_same(tmp_path: Path) -> None:
+    @flow
+    def body() -> Any:
+        try:
+            return wait("go")
+        except BaseException:
+            return "swallowed"
+
+    @flow
+    def fails() -> Any:
+        try:
+            return wait("go")
+        finally:
+            raise OSError("of its own")
+
+    for name, one in (("body", body), ("fails", fails)):
+        outcome, log, _ = first_attempt("sqlite", tmp_path / name, one)
+        assert (outcome.status, state_of(log).status) == ("waiting", "waiting")
+
+
+def test_an_interrupted_flow_records_nothing_on_its_way_out(tmp_path: Path) -> None:
+    @flow
+    def body() -> Any:
+        work("before")
+        try:
+            raise KeyboardInterrupt
+        finally:
+            work("cleaned up")
+
+    log, store = open_log("sqlite", tmp_path)
+    begin(log, store)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(log, store, body)
+    assert RAN == {"before": 1}
+
+
+def test_a_flow_may_be_called_by_whoever_handles_an_interruption(tmp_path: Path) -> None:
+    @flow
+    def body() -> Any:
+        return work("cleaned up")
+
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        assert first_attempt("sqlite", tmp_path, body)[0].value == "cleaned up"
 
 
 def test_a_checkpoint_can_neither_wait_nor_sleep(tmp_path: Path) -> None:

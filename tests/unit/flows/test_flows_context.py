@@ -144,6 +144,38 @@ def test_facts_are_noted_once(kind: str, tmp_path: Path) -> None:
     assert len(written(record, records.LOGGED)) == 2
 
 
+@pytest.mark.parametrize("name", [3, None, "", "  ", "a\nb", "esc\x1b[31m", "half \ud800"])
+def test_what_cannot_name_a_value_is_refused_and_nothing_is_kept(tmp_path: Path, name: Any) -> None:
+    codes: list[str] = []
+
+    @flow
+    def body() -> None:
+        for call in (lambda: save(name, 1), lambda: load(name), lambda: log(**{str(name): 1})):
+            with pytest.raises(UsageError) as caught:
+                call()
+            codes.append(caught.value.code)
+            if not isinstance(name, str) and len(codes) == 2:
+                return
+
+    outcome, record, _ = first_attempt("sqlite", tmp_path, body)
+    assert outcome.status == "completed", outcome.error
+    assert codes == ["artifact.bad_name", "artifact.bad_name", "log.bad_name"][: len(codes)]
+    assert written(record, records.SAVED, records.LOGGED, records.VALUE) == []
+
+
+def test_names_of_values_are_any_texts(tmp_path: Path) -> None:
+    names = ["größe x.y", "a/b", "train#1", "👩‍🔬", "x" * 300]
+
+    @flow
+    def body() -> list[Any]:
+        for name in names:
+            save(name, name)
+            log(**{name: 1})
+        return [load(name) for name in names]
+
+    assert first_attempt("sqlite", tmp_path, body)[0].value == names
+
+
 def test_outside_a_flow_there_is_no_run() -> None:
     for ask in (current_run, lambda: save("a", 1), lambda: load("a")):
         with pytest.raises(UsageError) as caught:

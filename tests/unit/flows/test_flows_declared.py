@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +112,57 @@ def test_which_exceptions_are_retried_is_not_for_one_run_to_say() -> None:
     with pytest.raises(UsageError) as caught:
         flow(many_named).with_options(retries={"count": 1, "on": OSError})
     assert caught.value.field == "retries.on"
+
+
+@pytest.mark.parametrize(
+    ("declare", "options", "code"),
+    [
+        (checkpoint, {"timeout": "5"}, "checkpoint.bad_timeout"),
+        (checkpoint, {"timeout": True}, "checkpoint.bad_timeout"),
+        (checkpoint, {"name": 5}, "checkpoint.bad_name"),
+        (checkpoint, {"name": ["a"]}, "checkpoint.bad_name"),
+        (flow, {"workers": "x"}, "flow.bad_workers"),
+        (flow, {"workers": 1.5}, "flow.bad_workers"),
+        (flow, {"workers": 0}, "flow.bad_workers"),
+    ],
+)
+def test_options_of_another_type_are_refused(declare: Any, options: dict[str, Any], code: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        declare(**options)(many_named)
+    assert caught.value.code == code
+
+
+OUTSIDE = """
+import sys
+
+class NoAgent:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("clary.agent", "clary.client"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoAgent())
+import clary
+from clary.errors import UsageError
+
+@clary.flow
+def work():
+    return 1
+
+clary.configure(retries=2)
+for call in (
+    work.run, work, work.on("gpu").run, work.with_options(key="x").run, lambda: work.replay("x", at="y"),
+    clary.list_stacks, clary.current_stack, lambda: clary.use_stack("x"), lambda: clary.create_stack("x"),
+    lambda: clary.delete_stack("x"), clary.Client,
+):
+    try:
+        call()
+    except UsageError as error:
+        print(error.code)
+"""
+
+
+def test_what_lies_outside_a_job_says_so_in_one(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(OUTSIDE)
+    done = subprocess.run([sys.executable, "job.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["flow.in_job"] * 5 + ["stack.in_job"] * 5 + ["client.in_job"]

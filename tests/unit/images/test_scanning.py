@@ -94,6 +94,62 @@ def test_links_are_followed_over_folders() -> None:
     assert found(circle) is None
 
 
+def test_links_of_the_whole_image_are_followed() -> None:
+    alternatives: dict[str, bytes | str] = {
+        "usr/bin/python3": "/etc/alternatives/python3",
+        "etc/alternatives/python3": "/usr/bin/python3.10",
+        "usr/bin/python3.10": b"elf",
+        "usr/bin/python3.12": b"elf",
+    }
+    assert found(alternatives) == ("3.10", "/usr/bin/python3.10")
+    versions: dict[str, bytes | str] = {
+        "usr/local/python/current": "3.13.1",
+        "usr/local/python/3.13.1/bin/python3": "python3.13",
+        "usr/local/python/3.13.1/bin/python3.13": b"elf",
+        "usr/bin/python3": "python3.11",
+        "usr/bin/python3.11": b"elf",
+    }
+    path = "/usr/local/python/current/bin:/usr/bin"
+    assert found(versions, path=path) == ("3.13", "/usr/local/python/3.13.1/bin/python3.13")
+    moved: dict[str, bytes | str] = {"usr/local/python/.wh.current": b""}
+    assert found(versions, moved, path=path) == ("3.11", "/usr/bin/python3.11")
+    emptied: dict[str, bytes | str] = {"usr/local/python/.wh..wh..opq": b"", "usr/local/python/current": "3.14.0"}
+    assert found(versions, emptied, path=path) == ("3.11", "/usr/bin/python3.11")
+    replaced: dict[str, bytes | str] = {"usr/local/python/current/bin/python3.9": b"elf"}
+    assert found(versions, {"usr/local/python/current": b""}, replaced, path=path) == (
+        "3.9",
+        "/usr/local/python/current/bin/python3.9",
+    )
+
+
+def test_what_a_link_or_a_script_starts_is_not_guessed() -> None:
+    system: dict[str, bytes | str] = {"usr/bin/python3": "python3.11", "usr/bin/python3.11": b"elf"}
+    dangling: dict[str, bytes | str] = {"opt/bin/python3": "/nowhere/python3.10", "opt/bin/python3.12": b"elf"}
+    assert found(system, dangling, path="/opt/bin:/usr/bin") == ("3.11", "/usr/bin/python3.11")
+    assert found(dangling, path="/opt/bin") is None
+    shim = b"#!/usr/bin/env bash\nexec pyenv exec python3\n"
+    shims: dict[str, bytes | str] = {"root/.pyenv/shims/python3": shim, "root/.pyenv/shims/python3.13": shim}
+    assert found(system, shims, path="/root/.pyenv/shims:/usr/bin") == ("3.11", "/usr/bin/python3.11")
+    assert found(shims, path="/root/.pyenv/shims") is None
+
+
+def test_a_file_with_several_names_has_the_version_that_one_of_them_tells() -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("usr/bin/python3"))
+        other = tarfile.TarInfo("usr/bin/python3.10")
+        other.type, other.linkname = tarfile.LNKTYPE, "usr/bin/python3"
+        archive.addfile(other)
+        archive.addfile(tarfile.TarInfo("usr/bin/python3.12"))
+    seen = Seen()
+    seen.read([packed.getvalue()])
+
+    python = seen.python("/usr/bin", AMD64)
+
+    assert python is not None
+    assert (python.version, python.executable) == ("3.10", "/usr/bin/python3")
+
+
 def test_alpine_has_musl() -> None:
     seen = Seen()
     seen.read([layer({"lib/ld-musl-x86_64.so.1": b"", "usr/bin/python3": "python3.12", "usr/bin/python3.12": b""})])

@@ -97,7 +97,21 @@ def test_other_spellings_and_other_tools_names() -> None:
         ({"builder": "dockr"}, "image.builder", "docker"),
         ({"repository": "Team"}, "image.repository", "a-z"),
         ({"tag": "a/b"}, "image.tag", "128"),
-        ({"base": ""}, "image.base", "quotes"),
+        ({"base": ""}, "image.base", "Leave it out"),
+        ({"base": 1}, "image.base", "quotes"),
+        ({"requirements": [""]}, "image.requirements", "Leave it out"),
+        ({"tag": "clary-" + "0" * 32}, "image.tag", "another tag"),
+        ({"copy": {"x": "/"}}, "image.copy", "/opt/app"),
+        ({"copy": {"x": "/opt/a\nb"}}, "image.copy", "/opt/app"),
+        ({"copy": {"x": "/opt/a\\b"}}, "image.copy", "/opt/app"),
+        ({"workdir": "/a\nb"}, "image.workdir", "/opt/app"),
+        ({"workdir": "/a\0b"}, "image.workdir", "character"),
+        ({"env": {"A": "a\0b"}}, "image.env", "character"),
+        ({"env": {"A": "\udcff"}}, "image.env", "character"),
+        ({"entrypoint": ["a\0b"]}, "image.entrypoint", "character"),
+        ({"entrypoint": ["\udcff"]}, "image.entrypoint", "character"),
+        ({"user": "4294967296"}, "image.user", "smaller"),
+        ({"user": "1000:2147483648"}, "image.user", "smaller"),
         ({"dockerfile": "Dockerfile", "apt": ["git"]}, "image.apt", "Dockerfile"),
         ({"dockerfile": "Dockerfile", "base": "python:3.12"}, "image.base", "Dockerfile"),
         ({"context": "."}, "image.context", "Dockerfile"),
@@ -108,6 +122,21 @@ def test_what_is_wrong_is_named_with_a_way_out(values: dict[str, Any], path: str
     found = findings(**values)
     assert set(found) == {path}
     assert step in found[path][1]
+
+
+def test_words_of_an_entry_point_are_what_they_are() -> None:
+    assert parsed({"entrypoint": [" a ", ""]}).entrypoint == (" a ", "")
+
+
+def test_a_place_that_ends_in_a_slash_stays_a_folder() -> None:
+    image = parsed({"copy": ["a:/usr/", "b:/opt/b", "c://opt//c/"], "tag": "clary-1"})
+    assert image.copy == {"a": "/usr/", "b": "/opt/b", "c": "/opt/c/"}
+    assert parsed(image.to_dict()) == image
+
+
+def test_a_part_of_what_is_said_need_not_stand_by_itself() -> None:
+    assert parsed({"context": "."}, whole=False).context == "."
+    assert set(findings(context=".")) == {"image.context"}
 
 
 def test_all_problems_are_told_at_once_and_none_is_a_secret() -> None:

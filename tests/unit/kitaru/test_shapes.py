@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import threading
 from pathlib import Path
@@ -16,7 +17,7 @@ from clary.kitaru import errors
 from clary.kitaru.handles import OutputHandle
 from clary.kitaru.images import image_of
 from clary.kitaru.missing import REASONS
-from clary.kitaru.replays import call_path
+from clary.kitaru.names import call_name, call_path
 from durable import KINDS, assert_once, attempt, call_paths, claim, first_attempt
 
 if TYPE_CHECKING:
@@ -174,6 +175,18 @@ def test_calls_keep_their_identity_when_the_flow_goes_on(kind: str, tmp_path: Pa
     assert sorted(set(call_paths(record))) == [f"counted#{number}" for number in range(1, 7)]
 
 
+def test_calls_of_a_map_have_their_names(tmp_path: Path) -> None:
+    def body() -> None:
+        double(0)
+        double.map([1, 2]).wait()
+        double.product([3]).wait()
+        double(4)
+
+    _, log, _ = first_attempt("sqlite", tmp_path, kitaru.flow(body))
+    names = {"double", "map:double_2:0", "map:double_2:1", "map:double_3:0", "double_4"}
+    assert set(map(call_name, call_paths(log))) == names
+
+
 def test_an_id_names_a_call(tmp_path: Path) -> None:
     outcome, log, _ = first_attempt("sqlite", tmp_path, kitaru.flow(_names_a_call))
     assert outcome.value == [2, 4]
@@ -308,7 +321,11 @@ def test_values_are_saved_and_loaded_by_name(tmp_path: Path) -> None:
 def test_progress_and_events_are_lines_of_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @kitaru.checkpoint
     def tells() -> None:
-        kitaru.progress("half", percent=50, left=3)
+        kitaru.progress("half", percent=0.5, left=3)
+        wrongs: list[Any] = [50, -0.1, float("nan"), True, "half"]
+        for wrong in wrongs:
+            with pytest.raises(kitaru.KitaruUsageError, match="no part"):
+                kitaru.progress("half", percent=wrong)
         kitaru.events.publish("tool", {"name": "search"})
 
     ran(tmp_path, lambda: tells())
@@ -334,6 +351,44 @@ def test_errors_are_theirs_and_ours_and_survive_pickling() -> None:
     assert isinstance(again, (ClaryError, RuntimeError))
     assert issubclass(errors.KitaruTimeoutError, errors.KitaruStateError)
     assert issubclass(errors.KitaruFeatureNotAvailableError, NotImplementedError)
+
+
+def test_a_project_raises_their_errors_as_it_did() -> None:
+    assert str(errors.KitaruUsageError("my own words")) == "my own words"
+    error = errors.KitaruExecutionError("m", exec_id="x", status="failed", failure_origin=errors.FailureOrigin.BACKEND)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.exec_id, again.status, again.failure_origin) == ("m", "x", "failed", "backend")
+    running = kitaru.ExecutionStatus.RUNNING
+    late = errors.KitaruTimeoutError(exec_id="x", timeout_seconds=1, elapsed_seconds=2, last_status=running)
+    assert isinstance(late, TimeoutError)
+    assert (late.exec_id, late.timeout_seconds, late.elapsed_seconds, late.last_status) == ("x", 1, 2, running)
+
+
+def test_models_are_dumped_as_theirs() -> None:
+    image = kitaru.ImageSettings(base_image="x", environment={"A": "1"})
+    assert image.model_dump(exclude_none=True) == {"base_image": "x", "environment": {"A": "1"}}
+    assert image.model_dump(include={"user"}) == {"user": None}
+    assert kitaru.StackInfo("a", "a", is_active=True).model_dump() == {"id": "a", "name": "a", "is_active": True}
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("artifacts", "save"),
+        ("config", "ImageSettings"),
+        ("events", "publish"),
+        ("logging", "log"),
+        ("replay", "ReplaySubmission"),
+        ("secrets", "get_secret"),
+    ],
+)
+def test_their_modules_have_their_names(module: str, name: str) -> None:
+    assert callable(getattr(importlib.import_module(f"clary.kitaru.{module}"), name))
+
+
+@pytest.mark.parametrize("runtime", ["Isolated", " inline "])
+def test_words_are_read_in_any_case(runtime: str) -> None:
+    assert kitaru.checkpoint(runtime=runtime)(len).name == "len"
 
 
 def test_images_have_their_forms() -> None:
@@ -368,11 +423,22 @@ def test_async_functions_belong_to_the_native_shape() -> None:
 
 @pytest.mark.parametrize(
     ("given", "path"),
-    [("fit", "fit#1"), ("fit_2", "fit#2"), ("fit#2", "fit#2"), ("best", "fit@best"), ("x_2", "x_2#1"), ("y", "y")],
+    [
+        ("fit", "fit#1"),
+        ("fit_2", "fit#2"),
+        ("fit#2", "fit#2"),
+        ("best", "fit@best"),
+        ("x_2", "x_2#1"),
+        ("y", "y"),
+        ("map:fit:1", "fit@map:fit:1"),
+        ("inner", "fit#1/inner#1"),
+    ],
 )
 def test_their_names_of_calls_are_understood(given: str, path: str) -> None:
     assert call_path("x_2", ["x#1", "x_2#1", "x#2"]) == "x_2#1"
-    assert call_path(given, ["fit#1", "fit#2", "fit@best", "x_2#1"]) == path
+    known = ["fit#1", "fit#2", "fit@best", "x_2#1", "fit@map:fit:0", "fit@map:fit:1", "fit#1/inner#1"]
+    assert call_path(given, known) == path
+    assert given in (path, "y") or call_name(path) == given
 
 
 THEIRS = """

@@ -94,7 +94,7 @@ def test_settings_become_those_of_the_job() -> None:
         {"dokcer": {}},
         {"docker": {"required_integrations": ["sklearn"]}},
         {"docker": {"requirement": ["numpy"]}},
-        {"resources": {"cpu_count": 2}},
+        {"resources": {"cpu_count": "two"}},
     ]
     for settings in wrong:
         with pytest.raises(UsageError) as caught:

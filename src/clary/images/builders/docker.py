@@ -14,6 +14,7 @@ from clary.errors import AwsError, ConfigError, PermissionDeniedError, Retry
 from clary.images.builders import running
 from clary.images.builders.context import pack
 from clary.images.builders.engine import Engine, find_engine
+from clary.images.builders.index_logins import with_indexes
 from clary.images.builders.pushed import digest_in, verified
 from clary.images.builders.sign_in import Reached, configured, reach
 from clary.images.builders.sources import Sources, check_context, engine_name, sources_of
@@ -36,6 +37,8 @@ class Docker:
 
     registries: Registries
     """Say how the registries are reached and signed in to; what was pushed is verified with them."""
+    images: Path
+    """Clary's folder for images, below which wheels are kept."""
     program: str = "docker"
     """Docker's program, a name or a path."""
     network: str | None = None
@@ -43,7 +46,7 @@ class Docker:
     buildx_builder: str | None = None
     """The instance of buildx that builds; None: the current one."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    """Of Docker's program: where its engine and its configuration are."""
+    """Of Docker's program: where its engine and its configuration are; it may name package indexes, too."""
     name: str = "docker"
 
     def build(self, order: Order, progress: Progress) -> Built:
@@ -51,14 +54,15 @@ class Docker:
 
         Raises ConfigError ``image.no_docker``, ``image.docker_unreachable``, ``image.no_buildkit``,
         ``image.build_failed``, ``image.foreign_platform``; PermissionDeniedError ``image.push_denied``; AwsError
-        ``image.push_failed``; and what ``reach``, ``sources_of`` and ``verified`` raise.
+        ``image.push_failed``; and what ``reach``, ``with_indexes``, ``sources_of`` and ``verified`` raise.
         """
         engine = find_engine(self.program, self.environment)
         with tempfile.TemporaryDirectory(prefix="clary-build-") as work, hidden(order.secrets.values()):
             folder = Path(work)
             progress.stage("collecting the build's context")
             reached = reach(self.registries, [one for one in (order.base, order.target) if one is not None])
-            sources = sources_of(order, folder / "uv", buildkit=True, addresses=reached.addresses)
+            order = with_indexes(order, self.environment)
+            sources = sources_of(order, folder / "uv", self.images, buildkit=True, addresses=reached.addresses)
             packed = pack(sources.entries, folder / "context.tar", compressed=False)
             check_context(order, packed)
             registry = self.registries.open(order.target)
@@ -71,7 +75,7 @@ def opened(site: Site) -> Docker:
     """Return the builder with the options that a stack gives it."""
     options = site.builder if site.builder.get("flavor") == Docker.name else {}
     given = {name: options[name] for name in ("network", "buildx_builder") if options.get(name)}
-    return Docker(site.registries, environment=site.environment, **given)
+    return Docker(site.registries, site.images, environment=site.environment, **given)
 
 
 @dataclass(frozen=True)

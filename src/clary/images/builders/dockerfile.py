@@ -29,6 +29,8 @@ _TOOLS = "/mnt"
 """Where uv and the lock are seen while packages are installed: a folder that is there in every Linux system."""
 _STAGE = "packages"
 _APT_CACHE = "/var/cache/apt"
+_QUOTES = re.compile(r"[\"']")
+"""What a word of COPY loses, even where it stands in JSON: a shell's words are made of it once more."""
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:-]+")
 
 
@@ -124,7 +126,8 @@ def _run(commands: Sequence[str], mounts: Sequence[str] = ()) -> str:
 
 
 def _copy(source: str, place: str, *, origin: str | None = None) -> str:
-    return f"COPY {f'--from={origin} ' if origin else ''}{json.dumps([source, escaped(place)])}"
+    said = _QUOTES.sub(r"\\\g<0>", escaped(place))
+    return f"COPY {f'--from={origin} ' if origin else ''}{json.dumps([source, said], ensure_ascii=False)}"
 
 
 def word(text: str) -> str:

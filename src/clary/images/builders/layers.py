@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
 from clary.images import added, base_images, oci
+from clary.images.builders.wheels import wheels_of
 from clary.images.building import BUILDER_VERSION, Built, Layer, Order, Progress, Wheel
 from clary.images.layers.cache import LocalCache, Use
+from clary.images.layers.ground import Ground, under
 from clary.images.layers.gzipping import COMPRESSOR
 from clary.images.layers.making import Made, files_layer
 from clary.images.layers.packages import package_layers
-from clary.images.layers.splitting import BUDGET, THRESHOLD, Split, split
+from clary.images.layers.splitting import BUDGET, DEEPEST, THRESHOLD, Split, split
 from clary.images.layers.venv import Venv
-from clary.images.packages import fetching, pylocks, sources, store
+from clary.images.packages import fetching, sources, store
 from clary.images.platforms import Platform
 from clary.images.registry.blobs import Blob, Bytes
 from clary.images.registry.layercache import LayerCache
@@ -67,12 +68,12 @@ class Layers:
 
     def layers(self, order: Order, base: BaseImage, use: Use, progress: Progress) -> list[Layer]:
         """Return the layers that come on top of the base: packages, copied files, code."""
-        made = self.packages(order, len(base.manifest.layers), use, progress)
-        code = [order.code] if order.code is not None else []
-        for name, several in (("copied files", order.copies), ("code", code)):
-            if any(one.files for one in several):
-                made.append(_files(several, name, use))
-        return made
+        below = len(base.manifest.layers)
+        of_files = file_layers(order, below)
+        made = self.packages(order, below, use, progress)
+        copies = [file for one in order.copies for file in one.files]
+        ground = under(copies, base, self._site.registries, self._site.images / "bases", progress)
+        return [*made, *(_files(name, several, ground, use) for name, several in of_files.items())]
 
     def packages(self, order: Order, base_layers: int, use: Use, progress: Progress) -> list[Layer]:
         """Return the layers of the packages alone; none where there are none."""
@@ -133,30 +134,31 @@ def described(order: Order, base: BaseImage, layers: Sequence[Layer]) -> tuple[b
     return config, oci.manifest_of(config, [*base.manifest.layers, *(layer.descriptor for layer in layers)])
 
 
-def wheels_of(order: Order, images: Path) -> list[Wheel]:
-    """Return the wheels of an order's lock, with their places on this machine where they were built here."""
-    if not order.lock:
-        return []
-    kept = store.wheel_store(images)
-    return [_placed(wheel, kept) for wheel in pylocks.wheels_of(order.lock)]
+def file_layers(order: Order, base_layers: int) -> dict[str, list[Added]]:
+    """Return what goes into each layer of files, by the layer's name: all into one where there is no room for two.
 
-
-def _placed(wheel: Wheel, kept: Path) -> Wheel:
-    if wheel.url is not None:
-        return wheel
-    path = store.kept(kept, wheel)
-    if path is None:
+    Raises ConfigError ``image.too_many_layers`` where the layers of files and one of packages have no room at all.
+    """
+    code = [order.code] if order.code is not None else []
+    several = {"copied files": list(order.copies), "code": code}
+    found = {name: added for name, added in several.items() if any(one.files for one in added)}
+    room = DEEPEST - base_layers - (1 if order.lock else 0)
+    if len(found) > room > 0:
+        found = {"copied files and code": [*order.copies, *code]}
+    if len(found) > room:
         raise ConfigError(
-            "image.wheel_missing",
-            f"{wheel.filename} was built on a machine, and is not on this one.",
-            next_step="Resolve anew with --upgrade, which builds it.",
-            field="image.requirements",
+            "image.too_many_layers",
+            f"The base has {base_layers} layers, and with those that are added there would be more than {DEEPEST}, "
+            "which engines do not pull.",
+            next_step="Name a base with fewer layers, or make one of this base: `docker build --squash`, or "
+            "`FROM scratch` with `COPY --from=BASE / /`.",
+            field="image.base",
         )
-    return replace(wheel, path=path)
+    return found
 
 
-def _files(several: Sequence[Added], name: str, use: Use) -> Layer:
-    files = [file for one in several for file in one.files]
-    decides = f"files {BUILDER_VERSION} {COMPRESSOR} {name} {added.digest_of(several)}"
+def _files(name: str, several: Sequence[Added], ground: Ground, use: Use) -> Layer:
+    files = ground.laid([file for one in several for file in one.files])
+    decides = f"files {BUILDER_VERSION} {COMPRESSOR} {name} {added.digest_of(several)} {ground.digest(files)}"
     key = hashlib.sha256(decides.encode()).hexdigest()
-    return use.layer(key, lambda out: Made(files_layer(files, out, name), {})).layer
+    return use.layer(key, lambda out: Made(files_layer(files, out, name, ground.folders), {})).layer

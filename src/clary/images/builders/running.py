@@ -23,8 +23,8 @@ _GRACE = 2
 """Seconds between asking a program to end and ending it.
 
 Docker 20.10's does not always end when it is asked; the engine stops a build whose program is gone."""
-_LONGEST = 300
-"""Characters of a line that an error shows."""
+_HEAD, _TAIL = 60, 240
+"""Characters that an error shows of a long line: its beginning, and more of its end, where the cause is."""
 _STEP = re.compile(r"#(\d+) \d+\.\d+ (.*)")
 """What a step's programs say, as BuildKit tells it: after the step's number and the seconds."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -41,7 +41,7 @@ class Ended(NamedTuple):
 def run(
     command: Sequence[str], environment: Mapping[str, str], progress: Progress, *, stdin: Path | None = None
 ) -> Ended:
-    """Run a program to its end and tell each line that it says to ``progress``.
+    """Run a program to its end and tell each line that it says to ``progress``, set in: the words are not Clary's.
 
     Whatever is raised here, Ctrl-C too, the program is ended first.
     """
@@ -69,7 +69,11 @@ def useful(lines: Sequence[str]) -> str:
     said = [found[2] for found in steps if found[1] == steps[-1][1]]
     others = [line for line in lines if not line.startswith(("#", "---", " > "))]
     shown = [*said[1 - _SHOWN :], *others[-1:]] if said else others[-_SHOWN:]
-    return "\n".join(line[:_LONGEST] for line in shown or lines[-_SHOWN:])
+    return "\n".join(_shortened(line) for line in shown or lines[-_SHOWN:])
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _HEAD + _TAIL else f"{line[:_HEAD]} … {line[-_TAIL:]}"
 
 
 def _listened(stream: IO[bytes], progress: Progress) -> list[str]:
@@ -78,7 +82,7 @@ def _listened(stream: IO[bytes], progress: Progress) -> list[str]:
         text = mask(_COLOURS.sub("", raw.decode("utf-8", "replace"))).rstrip()
         if text:
             kept.append(text)
-            progress.stage(text)
+            progress.stage(f"  {text}")
     return list(kept)
 
 

@@ -15,6 +15,8 @@ from clary.images.builders import dockerfile
 from clary.images.builders.context import IGNORE_FILE, Entry, selected, unreadable
 from clary.images.builders.dockerignore import Ignored
 from clary.images.builders.uv import uv_for
+from clary.images.builders.wheels import wheels_of
+from clary.images.packages.pylocks import LOCAL
 from clary.images.reference import DOCKER_HUB, Reference
 
 if TYPE_CHECKING:
@@ -42,24 +44,25 @@ class Sources:
     """Of the registries that a Dockerfile of one's own pulls from, as far as its text tells."""
 
 
-def sources_of(order: Order, work: Path, *, buildkit: bool, addresses: Mapping[str, str]) -> Sources:
+def sources_of(order: Order, work: Path, images: Path, *, buildkit: bool, addresses: Mapping[str, str]) -> Sources:
     """Return what a build of the order needs.
 
     Args:
         order: what is built.
         work: a folder for what has to be fetched.
+        images: Clary's folder for images, below which wheels are kept.
         buildkit: whether the builder is BuildKit.
         addresses: where the engine finds registries that it cannot reach by the host in their images' names.
 
     Raises ConfigError ``image.no_dockerfile``, ``image.no_context``, ``image.link_outside``, ``image.unreadable``,
-    ``image.uv_unavailable``.
+    ``image.uv_unavailable``, ``image.wheel_missing``.
     """
     if order.image.dockerfile is not None:
         return of_dockerfile(order, order.image.dockerfile)
     assert order.base is not None  # only a Dockerfile of one's own names its base itself
     base = engine_name(order.base, addresses)
     text = dockerfile.generated(order, base, buildkit=buildkit)
-    entries = (Entry(_GENERATED, text.encode()), *_packages(order, work), *_added(order))
+    entries = (Entry(_GENERATED, text.encode()), *_packages(order, work, images), *_added(order))
     arguments = {dockerfile.NEWLINE: "\n"} if dockerfile.needs_newline(order) else {}
     return Sources(_GENERATED, entries, arguments)
 
@@ -119,11 +122,15 @@ def _ignored(root: Path, file: Path) -> Ignored:
     return Ignored(())
 
 
-def _packages(order: Order, work: Path) -> Iterator[Entry]:
+def _packages(order: Order, work: Path, images: Path) -> Iterator[Entry]:
+    """Yield uv, the lock, and beside it the wheels that no index has: where the lock says that they are."""
     if order.lock:
         assert order.python is not None  # whoever resolved the packages knew for which interpreter
         yield Entry(f"{dockerfile.PACKAGES}/uv", uv_for(order.python, work), executable=True)
         yield Entry(f"{dockerfile.PACKAGES}/{dockerfile.LOCK}", order.lock)
+    for wheel in wheels_of(order, images):
+        if wheel.path is not None:
+            yield Entry(f"{dockerfile.PACKAGES}/{LOCAL}/{wheel.filename}", wheel.path, digest=wheel.sha256)
 
 
 def _added(order: Order) -> Iterator[Entry]:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from clary.images import places
 from clary.images.building import Layer
 from clary.images.layers.gzipping import GzipWriter
 from clary.images.layers.tarring import END, file_header, folder_header, link_header, padding
 from clary.images.wheels.names import folders_of
 
 _BUFFER = 1 << 20
-_FOLDER_MODES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
-"""Folders of a Linux system that are not 0755: a layer that names them must not change them."""
+
+
+class Folder(NamedTuple):
+    """What a folder is to whoever comes to it."""
+
+    mode: int
+    user: int = 0
+    group: int = 0
+
+
+USUAL: Mapping[str, Folder] = {path: Folder(mode) for path, mode in places.FOLDERS.items()}
+"""Folders as every Linux system has them: a layer that names them must not change them."""
+_NEW = Folder(0o755)
 
 
 class Part(NamedTuple):
@@ -33,17 +45,17 @@ class Part(NamedTuple):
     """Where a link leads; empty for a folder, which is added by itself where something lies in it."""
 
 
-def write_layer(parts: Iterable[Part], out: Path, name: str) -> Layer:
+def write_layer(parts: Iterable[Part], out: Path, name: str, folders: Mapping[str, Folder] = USUAL) -> Layer:
     """Write a layer to the file ``out`` and return it.
 
-    The bytes depend on the parts alone. What a part's ``write`` raises is raised, and nothing is left behind.
-    Raises OSError.
+    The bytes depend on the parts and on ``folders`` alone: what is there before, of which the layer changes nothing.
+    What a part's ``write`` raises is raised, and nothing is left behind. Raises OSError.
     """
     handle, arriving = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     try:
         with os.fdopen(handle, "wb", buffering=_BUFFER) as file:
             packed = GzipWriter(file)
-            _write_all(parts, packed)
+            _write_all(parts, packed, folders)
             packed.close()
         Path(arriving).replace(out)
     except BaseException:
@@ -53,11 +65,10 @@ def write_layer(parts: Iterable[Part], out: Path, name: str) -> Layer:
     return Layer(packed.digest, packed.diff_id, packed.size, out, name)
 
 
-def _write_all(parts: Iterable[Part], packed: GzipWriter) -> None:
+def _write_all(parts: Iterable[Part], packed: GzipWriter, folders: Mapping[str, Folder]) -> None:
     listed = {part.path: part for part in parts}
-    missing = folders_of(listed) - listed.keys()
-    folders = [Part(path, mode=_FOLDER_MODES.get(path, 0o755)) for path in missing]
-    for part in sorted((*listed.values(), *folders), key=itemgetter(0)):  # UTF-8 has the order of its characters
+    missing = [Part(path) for path in folders_of(listed) - listed.keys()]
+    for part in sorted((*listed.values(), *missing), key=itemgetter(0)):  # UTF-8 has the order of its characters
         if part.write is not None:
             packed.write(file_header(part.path, part.size, part.mode))
             part.write(packed)
@@ -65,5 +76,5 @@ def _write_all(parts: Iterable[Part], packed: GzipWriter) -> None:
         elif part.target:
             packed.write(link_header(part.path, part.target))
         else:
-            packed.write(folder_header(part.path, part.mode))
+            packed.write(folder_header(part.path, *folders.get(part.path, _NEW)))
     packed.write(END)

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
 from clary.images import places
-from clary.images.added import changed
+from clary.images.added import changed, check_apart
 from clary.images.layers.assembling import Part
-from clary.images.wheels.names import check_name, folders_of
-from clary.images.wheels.problems import Problem
 
 if TYPE_CHECKING:
     from clary.images.added import AddedFile
@@ -27,38 +25,11 @@ _FIELD = "image.copy"
 
 def parts_of(files: Sequence[AddedFile]) -> list[Part]:
     """Return the parts of a layer of these files; raises as ``making.files_layer`` does."""
-    inside = [_place(file.path) for file in files]
-    _check_apart(inside)
-    return [_part(place, file) for place, file in zip(inside, files, strict=True)]
-
-
-def _place(path: str) -> str:
-    try:
-        if not path.startswith("/"):
-            raise Problem("it is not absolute")
-        path.encode()
-        check_name(path[1:])
-        if told := places.problem(path):
-            raise Problem(told)
-    except (Problem, UnicodeEncodeError) as problem:
-        reason = problem.text if isinstance(problem, Problem) else "it is not UTF-8"
-        raise ConfigError(
-            "image.bad_place",
-            f"Nothing can be put at {path!a} in an image: {reason}.",
-            next_step="Name a plain absolute path, for example /opt/app or /usr/local/bin/tool.",
-            field=_FIELD,
-        ) from None
-    return path[1:]
-
-
-def _check_apart(places: Sequence[str]) -> None:
-    known: set[str] = set()
-    for place in places:
-        if place in known:
-            raise _clash(place, "two files go there")
-        known.add(place)
-    for place in sorted(known & folders_of(known)):
-        raise _clash(place, "it is a file, and another one needs it as a folder")
+    for file in files:
+        if told := places.problem(file.path):
+            raise places.refused(file.path, told)
+    check_apart([file.path for file in files])
+    return [_part(file.path[1:], file) for file in files]
 
 
 def _part(place: str, file: AddedFile) -> Part:
@@ -95,14 +66,5 @@ def _unreadable(source: Path, reason: str) -> ConfigError:
         "image.unreadable",
         f"{source} cannot be put in the image: {reason}.",
         next_step="Mend its path or rights, or leave it out of the image.",
-        field=_FIELD,
-    )
-
-
-def _clash(place: str, reason: str) -> ConfigError:
-    return ConfigError(
-        "image.copy_clash",
-        f"Files for the image clash at /{place}: {reason}.",
-        next_step="Choose another place for one of them.",
         field=_FIELD,
     )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clary.images.layers.assembling import Part, write_layer
+from clary.images.layers.assembling import USUAL, Folder, Part, write_layer
 from clary.images.wheels.archive import DEFLATED, Entry
 from clary.images.wheels.placing import Placed, check_together, place
 from clary.images.wheels.problems import blamed
@@ -52,20 +52,23 @@ def rest_layer(wheels: Sequence[Wheel], venv: Venv, out: Path) -> Made:
     return _packages(sorted(wheels, key=lambda wheel: (wheel.name, wheel.filename)), venv, _skeleton(venv), out, name)
 
 
-def files_layer(files: Sequence[AddedFile], out: Path, name: str = "code") -> Layer:
+def files_layer(
+    files: Sequence[AddedFile], out: Path, name: str = "code", folders: Mapping[str, Folder] = USUAL
+) -> Layer:
     """Write a layer of files to the file ``out``.
 
     Args:
         files: as they were chosen.
         out: the layer's file.
         name: what people are told the layer is.
+        folders: those that are there before, which stay as they are.
 
     Raises ConfigError ``image.bad_place`` for a path that images must not have, ``image.copy_clash`` for two files at
     one place, ``image.unreadable``, ``image.copy_changed`` for a file that is no longer what was chosen; OSError.
     """
     from clary.images.layers.copying import parts_of
 
-    return write_layer(parts_of(files), out, name)
+    return write_layer(parts_of(files), out, name, folders)
 
 
 def _packages(wheels: Sequence[Wheel], venv: Venv, skeleton: Sequence[Part], out: Path, name: str) -> Made:
@@ -90,7 +93,7 @@ def _skeleton(venv: Venv) -> list[Part]:
     return [
         *links,
         Part(f"{top}/pyvenv.cfg", len(venv.settings), write=partial(_write_bytes, venv.settings)),
-        Part(f"{top}/{venv.site_packages}", mode=0o755),
+        Part(f"{top}/{venv.site_packages}"),
     ]
 
 

@@ -14,7 +14,9 @@ THRESHOLD = 5_000_000
 BUDGET = 40
 """Most layers with one wheel."""
 MOST_LAYERS = 100
-"""Of an image, its base's counted: containerd stops at 127, and whoever builds on this one wants some too."""
+"""Of an image with wheels in layers of their own, its base's counted: whoever builds on this one wants some too."""
+DEEPEST = 125
+"""Layers of an image that Docker still pulls. Source: moby's layer store, ``maxLayerDepth``."""
 _OTHERS = 4
 """Layers beside those of single wheels: the rest, code, copied files, one to spare."""
 

@@ -1,7 +1,7 @@
 """Headers of tar archives, the same for the same file whoever owns it and whenever it was written. Pure.
 
 Source: POSIX.1-2017, pax: "ustar Interchange Format" and "pax Extended Header". The extended form is used only for what
-the plain one cannot say: names over its lengths, names beyond ASCII, files of 8 GiB and more.
+the plain one cannot say: names over its lengths, names beyond ASCII, files of 8 GiB and more, owners of high numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ _NAME, _PREFIX = 100, 155
 """Bytes that a name and what stands before its last part have room for."""
 _LARGEST = 8**11 - 1
 """Bytes of a file that the plain form can say."""
+_LARGEST_ID = 8**7 - 1
+"""The number of a user or group that the plain form can say."""
 _TAIL = b"ustar\x0000".ljust(8 + 32 + 32 + 8 + 8, b"\0")
 """Mark and version; no names of owners, no device."""
 
@@ -23,9 +25,9 @@ def file_header(path: str, size: int, mode: int) -> bytes:
     return _header(path, size, mode, _FILE)
 
 
-def folder_header(path: str, mode: int = 0o755) -> bytes:
+def folder_header(path: str, mode: int = 0o755, user: int = 0, group: int = 0) -> bytes:
     """Return a folder's header. ``path`` is relative, without a slash at its end."""
-    return _header(f"{path}/", 0, mode, _FOLDER)
+    return _header(f"{path}/", 0, mode, _FOLDER, owner=(user, group))
 
 
 def link_header(path: str, target: str) -> bytes:
@@ -38,7 +40,7 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def _header(path: str, size: int, mode: int, kind: bytes, target: str = "") -> bytes:
+def _header(path: str, size: int, mode: int, kind: bytes, target: str = "", owner: tuple[int, int] = (0, 0)) -> bytes:
     name, link = path.encode(), target.encode()
     prefix, plain = _split(name)
     extended = {}
@@ -49,7 +51,10 @@ def _header(path: str, size: int, mode: int, kind: bytes, target: str = "") -> b
         extended["linkpath"] = link
     if size > _LARGEST:
         extended["size"] = str(size).encode()
-    block = _block(plain, prefix, 0 if "size" in extended else size, mode, kind, _ascii(link))
+    plain_owner = [0 if one > _LARGEST_ID else one for one in owner]
+    extended |= {key: str(one).encode() for key, one in zip(("uid", "gid"), owner, strict=True) if one > _LARGEST_ID}
+    told = 0 if "size" in extended else size
+    block = _block(plain, prefix, told, mode, kind, _ascii(link), *plain_owner)
     return _extension(extended) + block if extended else block
 
 
@@ -68,8 +73,11 @@ def _ascii(name: bytes) -> bytes:
     return name.decode().encode("ascii", "replace")[:_NAME]
 
 
-def _block(name: bytes, prefix: bytes, size: int, mode: int, kind: bytes, link: bytes) -> bytes:
-    head = b"%b%07o\x000000000\x000000000\x00%011o\x0000000000000\x00" % (name.ljust(_NAME, b"\0"), mode, size)
+def _block(
+    name: bytes, prefix: bytes, size: int, mode: int, kind: bytes, link: bytes, user: int = 0, group: int = 0
+) -> bytes:
+    owned = (name.ljust(_NAME, b"\0"), mode, user, group, size)
+    head = b"%b%07o\x00%07o\x00%07o\x00%011o\x0000000000000\x00" % owned
     tail = b"%b%b%b%b" % (kind, link.ljust(_NAME, b"\0"), _TAIL, prefix.ljust(_PREFIX + 12, b"\0"))
     total = sum(head) + sum(tail) + 8 * ord(" ")
     return b"%b%06o\0 %b" % (head, total, tail)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from clary.errors import ClaryError, ConfigError, NotFoundError
 from clary.images.packages import uv_failures
 from clary.images.packages.documents import FIELD
-from clary.images.packages.sources import scrubbed
+from clary.images.packages.secrecy import scrubbed
 from clary.images.packages.store import CHUNK
 
 if TYPE_CHECKING:

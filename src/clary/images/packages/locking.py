@@ -12,20 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.code import snapshot
-from clary.errors import ClaryError, ConfigError
+from clary.errors import ClaryError
 from clary.files import write_whole
 from clary.images.building import Progress, Python, Wheel
-from clary.images.packages import documents, indexes, pylocks, requirement_files, resolving, store
+from clary.images.packages import (
+    digests,
+    documents,
+    indexes,
+    local_projects,
+    pylocks,
+    requirement_files,
+    resolving,
+    store,
+)
 from clary.images.packages.connections import Connections
-from clary.images.packages.documents import FIELD
 from clary.images.packages.fetching import Fetcher
+from clary.images.packages.secrecy import scrubbed
 from clary.images.packages.source_builds import Workshop
-from clary.images.packages.sources import OWN, Kind, Source, scrubbed
+from clary.images.packages.sources import OWN, Kind, Source
 
 if TYPE_CHECKING:
     from clary.images.packages.pylocks import Raw
 
-_FORM = 1
+_FORM = 2
 """Grows when the same source gives another lock."""
 _UNDECIDING = (
     "_USERNAME", "_PASSWORD", "_TIMEOUT", "_RETRIES", "_CACHE", "UV_CACHE_DIR", "UV_KEYRING_PROVIDER", "UV_LINK_MODE",
@@ -131,7 +140,11 @@ class _Resolution:
             extras=self._source.extras if self._source.kind is Kind.PYLOCK else (),
             groups=self._source.groups if self._source.kind is Kind.PYLOCK else (),
         )
-        self._check_digests(chosen)
+        if self._source.kind is Kind.REQUIREMENTS:
+            others = (one for one in chosen if isinstance(one, Wheel) or not self._is_own(one, resolved.folder))
+            digests.check(self._source, others, self._python)
+        if self._source.kind is Kind.PYPROJECT:
+            self._note_deciding_files(self._source.folder)
         wheels, raw = self._made(chosen, resolved.folder)
         notes = resolved.notes + self._notes()
         text = pylocks.render(wheels, raw, self._python) if wheels or raw else b""
@@ -142,22 +155,6 @@ class _Resolution:
             assert self._source.file is not None
             required = documents.table(documents.toml(self._source.file), "project").get("requires-python")
             resolving.check_python(required, self._python, str(self._source))
-
-    def _check_digests(self, chosen: list[Wheel | Raw]) -> None:
-        """Hold what was chosen against the digests that a requirements file names: uv drops them when it resolves."""
-        if self._source.kind is not Kind.REQUIREMENTS or self._source.file is None:
-            return
-        allowed = requirement_files.read(self._source.file).digests
-        for one in chosen:
-            if one.sha256 and one.name in allowed and one.sha256 not in allowed[one.name]:
-                file = one.filename if isinstance(one, Wheel) else one.name
-                raise ConfigError(
-                    "image.hash_mismatch",
-                    f"{self._source} does not allow {file}: its sha256, {one.sha256}, is not listed.",
-                    next_step="List the digests of all platforms; `uv pip compile --universal --generate-hashes` does.",
-                    field=FIELD,
-                    details={"found": one.sha256, "allowed": sorted(allowed[one.name])},
-                )
 
     def _made(self, chosen: list[Wheel | Raw], folder: Path) -> tuple[list[Wheel], list[Raw]]:
         """Return the wheels, those of sources built, and the sources that the builder builds."""
@@ -171,12 +168,19 @@ class _Resolution:
                 wheels.append(self._wheel(one, folder))
             elif self._compiler and one.kind != "directory" and _local(one.place, folder) is None:
                 left.append(_without_login(one))
-            elif not self._is_own(one, folder):
+            elif self._is_own(one, folder):
+                self._note_deciding_files(self._source.project)
+            else:
                 wheels.append(workshop.wheel(one))
                 if one.kind == "directory":
                     place, digest = workshop.directory_digest(one)
                     self._note_input(place, digest)
         return wheels, left
+
+    def _note_deciding_files(self, project: Path) -> None:
+        """Note what a project's backend reads to tell its requirements: the project's code is not noted otherwise."""
+        for path in local_projects.deciding_files(project):
+            self._note_input(path, _digest(path, self._cache))
 
     def _is_own(self, raw: Raw, folder: Path) -> bool:
         """Tell whether a local folder is the project: its code travels, so its package is not installed."""

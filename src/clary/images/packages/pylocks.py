@@ -196,13 +196,15 @@ def _unfit(problem: str, python: Python, name: str) -> ConfigError:
     return bad_lock(name, problem)
 
 
-def no_wheel(package: str, target: str, details: dict[str, Any] | None = None) -> ConfigError:
-    """Return the error that a package has neither a wheel for the target nor a source to build one from."""
+def no_wheel(
+    package: str, target: str, details: dict[str, Any] | None = None, *, has_source: bool = False
+) -> ConfigError:
+    """Return the error that a package has no wheel for the target, and no source to build one from that uv may use."""
+    source = "let uv build it: its settings forbid that" if has_source else "leave it out: there is no source either"
     return ConfigError(
         "image.no_wheel",
         f"There is no wheel of {package} for {target}.",
-        next_step="Ask for a version that has one, choose another base or Python, "
-        "or let the builder docker or kaniko compile it.",
+        next_step=f"Ask for a version that has one, choose another base or Python, or {source}.",
         field=FIELD,
         details=details,
     )

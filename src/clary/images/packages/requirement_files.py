@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from clary.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _INCLUDES = ("-r", "--requirement", "-c", "--constraint")
 _INDEXES = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links")
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
-_HASH = re.compile(r"--hash[= ]sha256:([0-9a-f]{64})")
+_HASH = re.compile(r"--hash[= ](\w+:[0-9a-f]+)")
+_OPTIONS_BEHIND = re.compile(r"\s--\w.*$")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -40,10 +41,21 @@ class Requirements:
         return [value for line in self.lines for option, value in _options(line) if option in _INDEXES]
 
     @property
-    def digests(self) -> dict[str, frozenset[str]]:
-        """The sha256 digests that are allowed, by name, for what is required with digests."""
-        found = ((required_name(line), frozenset(_HASH.findall(line))) for line in self.lines)
-        return {name: digests for name, digests in found if name and digests}
+    def requires_digests(self) -> bool:
+        """Whether every package must be listed with a digest."""
+        return any(option == "--require-hashes" for line in self.lines for option, _ in _options(line))
+
+    def digests(self, environment: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """Return the digests that are allowed, such as ``sha256:…``, by name, for what is required with digests.
+
+        A package may stand in several lines, with markers; those count that hold in the environment.
+        """
+        found: dict[str, frozenset[str]] = {}
+        for line in self.lines:
+            name, digests = required_name(line), frozenset(_HASH.findall(line))
+            if name and digests and _holds(line, environment):
+                found[name] = found.get(name, frozenset()) | digests
+        return found
 
 
 def read(file: Path) -> Requirements:
@@ -67,6 +79,18 @@ def required_name(line: str) -> str | None:
 def normalized(name: str) -> str:
     """Return a package's name as indexes compare it. Source: PyPA specifications, name normalization."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _holds(line: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether a requirement's marker holds; one that cannot be judged does."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        marker = Requirement(_OPTIONS_BEHIND.sub("", line)).marker
+        return marker is None or marker.evaluate(dict(environment))
+    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+        return True
 
 
 def _read(file: Path, found: Requirements, top: Path) -> None:

@@ -13,15 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
-from clary.images.packages import documents, sources, targets, uv_failures, uv_locks
+from clary.images.packages import documents, local_projects, sources, targets, uv_failures, uv_locks, uv_words
+from clary.images.packages.secrecy import masked
 from clary.images.packages.sources import OWN, Kind, Source
 
 if TYPE_CHECKING:
     from clary.images.building import Python
 
+UMASK = 0o022
+"""Of the programs that lay files which get into wheels: their modes are the same on every machine."""
 _UNBUILT = re.compile(r"(?:Wheels are required for|Building source distributions for) `([^`]+)`")
 _BUILDS_OFF = "Building source distributions is disabled"
 """What uv says where only the project's backend can tell what it requires."""
+_WORK = "clary-resolve-"
+_MADE_FILE = re.compile(rf"[^\s`'\"]*{_WORK}\w+/(?:requirements\.txt|pyproject\.toml)")
+_WITHOUT_FROZEN = ("UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE")
+"""Variables that uv does not take with ``--frozen``; a lock is what it is."""
+_NO = frozenset({"", "0", "f", "false", "n", "no", "off"})
+"""Source: clap, which uv reads its variables with, "BoolishValueParser"."""
 _SDIST_ONLY = re.compile(r'(?m)^name = "([^"]+)"\n(?:version = .*\n)?(?:index = .*\n)?sdist = .*\n(?!wheels)')
 
 
@@ -53,13 +62,15 @@ def resolve(
         assert source.file is not None
         return Resolved(source.file.read_bytes(), source.folder)
     if source.kind is Kind.UV_LOCK:
-        uv_locks.check(source)
-        note = () if torch is None else (f"torch={torch!r} does not count: {source} names the builds of PyTorch.",)
-        return Resolved(_exported(source, python, environment, provided), source.folder, note)
+        uv_locks.check(source, python, environment)
+        text, notes = _exported(source, python, environment, provided)
+        if torch is not None:
+            notes = (*notes, f"torch={torch!r} does not count: {source} names the builds of PyTorch.")
+        return Resolved(text, source.folder, notes)
     if source.kind in (Kind.PYPROJECT, Kind.SCRIPT):
         for one in source.asked():
             sources.check(one)
-    with tempfile.TemporaryDirectory(prefix="clary-resolve-") as work:
+    with tempfile.TemporaryDirectory(prefix=_WORK) as work:
         folder, wanted = source.folder, _wanted(source, python, Path(work))
         if source.kind is Kind.SCRIPT:
             folder = Path(work)
@@ -67,18 +78,25 @@ def resolve(
         excluded.write_text("".join(f"{name}\n" for name in (OWN, *provided)), encoding="utf-8")
         options = [*_target_options(python), "--excludes", str(excluded)]
         options += ["--torch-backend", torch] if torch else []
-        options += ["--refresh"] if upgrade else []
-        text = _compiled([*options, *wanted], folder, source, python, environment)
-    return Resolved(text, folder)
+        offline = environment.get("UV_OFFLINE", "").lower() not in _NO
+        if not offline:
+            options += ["--refresh"] if upgrade else local_projects.refreshing(source)
+        text, notes = _compiled([*options, *wanted], folder, source, python, environment)
+    if upgrade and offline:
+        notes = (*notes, "UV_OFFLINE is set: no index was asked for newer versions.")
+    return Resolved(text, folder, notes)
 
 
 def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run uv in a folder; it downloads no Python and shows no progress."""
+    """Run uv in a folder; it downloads no Python and shows no progress. What it says names no secrets.
+
+    Files that it unpacks and builds get the same modes whoever runs it.
+    """
     from uv import find_uv_bin
 
     settings = {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
     command = [find_uv_bin(), *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         command,
         cwd=folder,
         env={**environment, **settings},
@@ -86,17 +104,23 @@ def run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) 
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        umask=UMASK,
     )
+    done.stderr = masked(done.stderr, environment)
+    return done
 
 
 def _compiled(
     arguments: list[str], folder: Path, source: Source, python: Python, environment: Mapping[str, str]
-) -> bytes:
-    """Resolve to wheels where that can be; only for what has none anywhere, to sources."""
+) -> tuple[bytes, tuple[str, ...]]:
+    """Resolve to wheels where that can be; only for what has none anywhere, to sources. Return uv's warnings, too."""
 
     def attempt(only_binary: Sequence[str]) -> subprocess.CompletedProcess[str]:
         restricted = [part for name in only_binary for part in ("--only-binary", name)]
-        return run(["pip", "compile", "--quiet", *restricted, *arguments], folder, environment)
+        done = run(["pip", "compile", *restricted, *arguments], folder, environment)
+        done.stderr = _MADE_FILE.sub(str(source), done.stderr)
+        uv_words.check_settings(done.stderr)
+        return done
 
     done = attempt([":all:"])
     unbuilt = set(_UNBUILT.findall(done.stderr))
@@ -109,19 +133,24 @@ def _compiled(
             done = better if better.returncode == 0 else done
     if done.returncode:
         raise uv_failures.told(done.stderr, source, python)
-    return done.stdout.encode()
+    return done.stdout.encode(), uv_words.notes(done.stderr)
 
 
-def _exported(source: Source, python: Python, environment: Mapping[str, str], provided: Sequence[str]) -> bytes:
-    own = documents.table(documents.toml(sources.project_file(source)), "project").get("name")
+def _exported(
+    source: Source, python: Python, environment: Mapping[str, str], provided: Sequence[str]
+) -> tuple[bytes, tuple[str, ...]]:
+    file = sources.project_file(source)
+    own = documents.table(documents.toml(file), "project").get("name")
     options = ["--frozen", "--no-emit-project", "--no-default-groups", "--python", sys.executable]
     options += [part for name in (OWN, *provided) if name != own for part in ("--prune", name)]
-    options += ["--package", str(own)] if source.folder != source.project and own else []
+    options += ["--package", str(own)] if file.parent != source.folder and own else []
     options += _choices(source, "")
-    done = run(["export", "--quiet", "--format", "pylock.toml", "--no-header", *options], source.folder, environment)
+    taken = {name: value for name, value in environment.items() if name not in _WITHOUT_FROZEN}
+    done = run(["export", "--format", "pylock.toml", "--no-header", *options], source.folder, taken)
+    uv_words.check_settings(done.stderr)
     if done.returncode:
-        raise uv_failures.told(done.stderr, source, python)
-    return done.stdout.encode()
+        raise uv_locks.outgrown(done.stderr, source) or uv_failures.told(done.stderr, source, python)
+    return done.stdout.encode(), uv_words.notes(done.stderr)
 
 
 def _target_options(python: Python) -> list[str]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,7 @@ from clary.images.building import Progress, Wheel
 from clary.images.packages import resolving, store, uv_failures
 from clary.images.packages.documents import FIELD
 from clary.images.packages.downloading import Job
-from clary.images.packages.sources import scrubbed
+from clary.images.packages.secrecy import masked, scrubbed
 
 if TYPE_CHECKING:
     from clary.images.packages.fetching import Fetcher
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 _EPOCH = "315532800"
 """1980-01-01, the first time that a zip can hold; backends write it into the wheel's entries (SOURCE_DATE_EPOCH)."""
-_BUILT_BY = 1
+_BUILT_BY = 2
 """Grows when the same source is built in another way."""
 
 
@@ -58,8 +60,9 @@ class Workshop:
         if known is not None:
             return known
         self.progress.stage(f"building a wheel of {raw.name}")
-        with tempfile.TemporaryDirectory(prefix="clary-build-") as work, store.disk_errors():
-            made = self._built(raw, self._source(raw, Path(work)), Path(work) / "out")
+        with tempfile.TemporaryDirectory(prefix="clary-build-") as work:
+            with store.disk_errors("builds", "TMPDIR"):
+                made = self._built(raw, self._source(raw, Path(work)), Path(work) / "out")
             sha256, size, path = store.take_in(store.wheel_store(self.cache), made)
         wheel = Wheel(raw.name, raw.version or _version(made.name), made.name, sha256, size, path=path)
         record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -101,6 +104,7 @@ class Workshop:
             return fetched
         filtered = {} if fetched.suffix == ".zip" else {"filter": "data"}
         shutil.unpack_archive(fetched, work / "source", **filtered)  # type: ignore[arg-type]  # typeshed knows no words
+        _set_modes(work / "source")
         inside = list((work / "source").iterdir())
         return (inside[0] if len(inside) == 1 else work / "source") / raw.subdirectory
 
@@ -111,6 +115,7 @@ class Workshop:
             copy = place / file.path
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(folder / file.path, copy, follow_symlinks=False)
+        _set_modes(place)
         return place
 
     def _built(self, raw: Raw, source: Path, out: Path) -> Path:
@@ -134,6 +139,15 @@ def needs_compiler(name: str, filename: str) -> ClaryError:
         "builder=… in the image, or --builder.",
         field=FIELD,
     )
+
+
+def _set_modes(folder: Path) -> None:
+    """Give files the modes that git knows: backends write them into wheels, and umasks differ."""
+    for place, _, names in os.walk(folder):
+        Path(place).chmod(0o755)
+        for file in (Path(place) / name for name in names):
+            if not file.is_symlink():
+                file.chmod(0o755 if file.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def _pure(filename: str) -> bool:
@@ -161,7 +175,7 @@ def _cloned(raw: Raw, place: Path, environment: Mapping[str, str]) -> Path:
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["git", "-c", "advice.detachedHead=false", *arguments]
-        return subprocess.run(
+        done = subprocess.run(
             command,
             cwd=place,
             env={**environment, **settings},
@@ -169,7 +183,10 @@ def _cloned(raw: Raw, place: Path, environment: Mapping[str, str]) -> Path:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            umask=resolving.UMASK,
         )
+        done.stderr = masked(done.stderr, environment)
+        return done
 
     git("init", "--quiet")
     fetched = git("fetch", "--quiet", "--depth", "1", "origin", raw.commit)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, nearest
-from clary.images.packages import requirement_files
+from clary.images.packages import projects, requirement_files
 from clary.images.packages.documents import FIELD, script_header, strings, table, toml
 from clary.images.packages.requirement_files import normalized, required_name
+from clary.images.packages.secrecy import scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,14 +97,9 @@ class Source:
     def asked(self) -> list[str]:
         """Return the requirements that a project's or a script's own text names, extras and groups included."""
         assert self.file is not None
-        document = script_header(self.file) if self.kind is Kind.SCRIPT else toml(self.file)
-        project = table(document, "project")
-        found = [*strings(document.get("dependencies")), *strings(project.get("dependencies"))]
-        for extra in self.extras:
-            found += strings(table(project, "optional-dependencies").get(extra))
-        for group in self.groups:
-            found += strings(table(document, "dependency-groups").get(group))
-        return found
+        if self.kind is Kind.SCRIPT:
+            return strings(script_header(self.file).get("dependencies"))
+        return projects.required(toml(self.file), self.extras, self.groups)
 
     def mentions_own(self) -> bool:
         """Tell whether Clary itself is asked for."""
@@ -129,6 +125,8 @@ def find(project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = (
         if file is not None and file.is_file():
             return _of_file(file, project, tuple(extras), tuple(groups))
     pyproject = project / "pyproject.toml"
+    if (extras or groups) and not pyproject.is_file():
+        raise _unusable("a project without a pyproject.toml", "Take extras and groups out, or write one that has them.")
     document = toml(pyproject) if pyproject.is_file() else {}
     if not (extras or groups or _requires(document)):
         _refuse_others(project, document)
@@ -164,11 +162,12 @@ def read(
 
 
 def project_file(source: Source) -> Path:
-    """Return the ``pyproject.toml`` that a source is of: the project's own, else the one beside the source's file.
+    """Return the ``pyproject.toml`` that a source is of: beside its file, but of a workspace's lock the project's own.
 
     Raises ConfigError ``image.requirements_not_found`` for a lock that has none.
     """
-    for folder in (source.project, source.folder):
+    of_workspace = source.project.is_relative_to(source.folder)
+    for folder in (source.project, source.folder) if of_workspace else (source.folder,):
         if (folder / "pyproject.toml").is_file():
             return folder / "pyproject.toml"
     raise ConfigError(
@@ -293,11 +292,6 @@ def check(one: str) -> None:
     )
 
 
-def scrubbed(text: str) -> str:
-    """Return a text without the names and passwords that stand in its URLs."""
-    return re.sub(r"://[^/@\s\"']*@", "://", text)
-
-
 def _option(text: str) -> ConfigError:
     option = re.split(r"[\s=]", text, maxsplit=1)[0]
     places = (place for options, place in _OPTION_PLACES.items() if option in options)
@@ -311,11 +305,13 @@ def _option(text: str) -> ConfigError:
     )
 
 
-def _unusable(where: str) -> ConfigError:
+def _unusable(
+    where: str, next_step: str = 'Take extras and groups out, or name requirements = "pyproject.toml".'
+) -> ConfigError:
     return ConfigError(
         "image.extras_unusable",
         f"Extras and groups are a project's; {where} has none.",
-        next_step='Take extras and groups out, or name requirements = "pyproject.toml".',
+        next_step=next_step,
         field="image.extras",
     )
 
@@ -323,9 +319,9 @@ def _unusable(where: str) -> ConfigError:
 def _check_choices(source: Source) -> None:
     """Refuse extras and groups that the project does not have."""
     document = toml(project_file(source))
-    if "optional-dependencies" not in strings(table(document, "project").get("dynamic")):
+    if not projects.is_dynamic(document, "optional-dependencies"):
         check_known("extra", source.extras, table(document, "project", "optional-dependencies"))
-    check_known("group", source.groups, table(document, "dependency-groups"))
+    check_known("group", source.groups, projects.group_names(document))
 
 
 def _check_project(source: Source) -> None:
@@ -359,4 +355,4 @@ def check_known(what: str, asked: Iterable[str], known: Iterable[str], *, of: st
 
 def _requires(document: Mapping[str, Any]) -> bool:
     project = table(document, "project")
-    return bool(project.get("dependencies")) or "dependencies" in strings(project.get("dynamic"))
+    return bool(project.get("dependencies")) or projects.is_dynamic(document, "dependencies")

@@ -84,11 +84,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """Raise ConfigError ``image.disk_full`` for a full disk or quota."""
+def disk_errors(what: str = "Clary's caches", variable: str = "CLARY_HOME") -> Iterator[None]:
+    """Raise ConfigError ``image.disk_full`` for a full disk or quota; ``variable`` names another place."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise uv_failures.disk_full("Clary's caches", "CLARY_HOME") from None
+            raise uv_failures.disk_full(what, variable) from None
         raise

@@ -6,10 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from clary.errors import ClaryError, ConfigError, NotFoundError, PermissionDeniedError, Retry
-from clary.images.packages import targets
+from clary.images.packages import targets, uv_words
 from clary.images.packages.documents import FIELD
 from clary.images.packages.pylocks import no_wheel
-from clary.images.packages.sources import scrubbed
+from clary.images.packages.secrecy import scrubbed
 
 if TYPE_CHECKING:
     from clary.images.building import Python
@@ -28,6 +28,7 @@ _MISSING = re.compile(r"Because (?:there are no versions of )?([\w.-]+)(?:\[[^\]
 _NO_WHEEL = re.compile(
     r"Because (?:all versions of )?([\w.-]+)(?:[=<>!~][^\s]*)?(?:\[[^\]]*\])? (?:has|have) no (?:usable )?wheels"
 )
+_BUILDS_OFF = "building from source is disabled"
 _UNREACHABLE = re.compile(
     r"error sending request|dns error|tcp connect error|[Tt]imed out|Connection refused|connection closed|"
     r"Could not connect|server error|50[0234] |429 |network connectivity is disabled|invalid peer certificate"
@@ -39,8 +40,8 @@ _LONGEST = 700
 
 def told(stderr: str, source: Source, python: Python) -> ClaryError:
     """Return the error for what uv wrote. URLs lose their names and passwords."""
-    text = scrubbed(stderr).strip()
-    details = {"output": text[-8000:]}
+    whole = scrubbed(stderr).strip()
+    text, details = uv_words.without_asides(whole), {"output": whole[-8000:]}
     refused, missing, unbuilt = _REFUSED.search(text), _MISSING.search(text), _NO_WHEEL.search(text)
     if "--torch-backend" in text:
         return _unknown_torch(text)
@@ -53,7 +54,7 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
     if missing is not None:
         return _not_found(missing[1], source, details)
     if unbuilt is not None:
-        return no_wheel(unbuilt[1], targets.described(python), details)
+        return no_wheel(unbuilt[1], targets.described(python), details, has_source=_BUILDS_OFF in text)
     if "does not satisfy Python" in text:
         return _wrong_python(text, source, python, details)
     if "No solution found" in text or "conflicting URLs" in text:
@@ -71,6 +72,16 @@ def told(stderr: str, source: Source, python: Python) -> ClaryError:
         next_step="uv's whole answer is in the details (-o json, or --debug). Mend what it names.",
         field=FIELD,
         details=details,
+    )
+
+
+def lock_outdated(lock: str, project: str, missing: str) -> ClaryError:
+    """Return the error that a uv.lock does not know what its project has by now."""
+    return ConfigError(
+        "image.lock_outdated",
+        f"{lock} is older than {project}: it does not know {scrubbed(missing)}.",
+        next_step="Run `uv lock`.",
+        field=FIELD,
     )
 
 
@@ -177,7 +188,7 @@ def _bad_requirement(text: str, source: Source, details: dict[str, str]) -> Clar
 
 def _shortened(text: str) -> str:
     """Return what helps of uv's explanation: its causes in one line, without its advice about its own options."""
-    kept = text.partition("\nhint:")[0]
+    kept = text.partition("\nhint:")[0].partition("\n\nUsage: uv")[0].partition("\n\nFor more information")[0]
     kept = re.sub(r"(?m)^\s*(?:error|cause|warning):\s*", "", kept)
     kept = kept.replace("No solution found when resolving dependencies", "")
     kept = kept.replace(", we can conclude that your requirements are unsatisfiable", "")

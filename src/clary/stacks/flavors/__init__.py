@@ -185,6 +185,10 @@ def title_of(kind: str) -> str:
     return kind.replace("_", " ")
 
 
+_OTHER_NAMES = {"image_builder.local": "image_builder.docker"}
+"""Other tools' names for flavors, which are accepted: ZenML's ``local`` builds with the Docker of this machine."""
+
+
 @lru_cache(maxsize=1)
 def _offered() -> Mapping[str, list[EntryPoint]]:
     from importlib.metadata import entry_points
@@ -196,7 +200,8 @@ def _offered() -> Mapping[str, list[EntryPoint]]:
 
 
 def _entries(kind: str, name: str) -> list[EntryPoint]:
-    found = _offered().get(f"{kind}.{name}")
+    entry = f"{kind}.{name}"
+    found = _offered().get(entry) or _offered().get(_OTHER_NAMES.get(entry, ""))
     if found is None:
         known = names(kind)
         meant = nearest(name, known)
@@ -215,7 +220,7 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Flavor:
-    """Return an installed flavor; it is imported now.
+    """Return an installed flavor, by another tool's name for it too; it is imported now.
 
     Raises NotFoundError ``flavor.not_found`` with the nearest one, ConfigError ``flavor.broken`` for an entry point
     that cannot be loaded or gives something else, and for a name that several packages offer.
@@ -227,7 +232,7 @@ def find(kind: str, name: str) -> Flavor:
         found = entry.load()
     except Exception as error:
         raise broken(entry.name, f"{type(error).__name__}: {error}") from error
-    if not isinstance(found, Flavor) or (found.kind, found.name) != (kind, name):
+    if not isinstance(found, Flavor) or f"{found.kind}.{found.name}" != entry.name:
         raise broken(entry.name, f"it gives no flavor {name!r} of {with_article(kind)}")
     return found
 

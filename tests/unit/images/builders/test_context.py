@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import package_index
 from clary.code.archive import content_digest
 from clary.errors import ClaryError
 from clary.image import Image
@@ -15,7 +16,8 @@ from clary.images import added
 from clary.images.builders.context import Entry, Selected, digest_of, pack, selected
 from clary.images.builders.dockerignore import Ignored
 from clary.images.builders.sources import engine_name, sources_of
-from clary.images.building import Order
+from clary.images.building import Order, Python, Wheel
+from clary.images.packages import pylocks, store
 from clary.images.reference import Reference
 
 
@@ -129,11 +131,33 @@ def test_a_file_that_is_no_longer_what_was_chosen_is_told(tmp_path: Path) -> Non
 
 def test_what_is_added_lies_below_its_own_name(tmp_path: Path) -> None:
     make(tmp_path, "data/x/y", "one")
-    image = Image(copy={"data": "/", "one": "/opt/one"})
+    image = Image(copy={"data": "/srv/data", "one": "/opt/one"})
     base, target = Reference.parse("registry.example/b@sha256:" + "b" * 64), Reference("registry.example", "a", "t")
     wanted = Order(image, tmp_path, base, target, None, copies=added.copies(image, tmp_path, tmp_path / "cache"))
-    found = sources_of(wanted, tmp_path, buildkit=True, addresses={})
+    found = sources_of(wanted, tmp_path, tmp_path / "images", buildkit=True, addresses={})
     assert [entry.path for entry in found.entries] == ["Dockerfile", "copy/0", "copy/0/x/y", "copy/1"]
+
+
+def test_wheels_that_no_index_has_lie_beside_the_lock(tmp_path: Path) -> None:
+    file = tmp_path / "near-1.0-py3-none-any.whl"
+    file.write_bytes(package_index.wheel("near", "1.0", tag="py3-none-any"))
+    sha256, size, path = store.take_in(store.wheel_store(tmp_path / "images"), file)
+    near = Wheel("near", "1.0", file.name, sha256, size)
+    far = Wheel(
+        "far", "1.0", "far-1.0-py3-none-any.whl", "0" * 64, 1, url="https://index.example/far-1.0-py3-none-any.whl"
+    )
+    python = Python("3.12", "/usr/bin/python3.12")
+    base, target = Reference.parse("registry.example/b@sha256:" + "b" * 64), Reference("registry.example", "a", "t")
+    wanted = Order(Image(), tmp_path, base, target, python, lock=pylocks.render([near, far], [], python))
+    for buildkit in (True, False):
+        found = sources_of(wanted, tmp_path, tmp_path / "images", buildkit=buildkit, addresses={})
+        [entry] = [entry for entry in found.entries if entry.path.endswith(".whl")]
+        assert (entry.path, entry.source, entry.digest) == (f"packages/wheels/{file.name}", path, sha256)
+        assert f'path = "wheels/{file.name}"'.encode() in wanted.lock
+    path.unlink()
+    with pytest.raises(ClaryError) as caught:
+        sources_of(wanted, tmp_path, tmp_path / "images", buildkit=True, addresses={})
+    assert caught.value.code == "image.wheel_missing"
 
 
 def own(project: Path, image: Image) -> Order:
@@ -144,7 +168,9 @@ def test_a_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
     make(tmp_path, "a", "b", "Dockerfile")
     (tmp_path / ".dockerignore").write_text("a\n")
     (tmp_path / "Dockerfile.dockerignore").write_text("b\nDockerfile\n")
-    found = sources_of(own(tmp_path, Image(dockerfile="Dockerfile")), tmp_path, buildkit=True, addresses={})
+    found = sources_of(
+        own(tmp_path, Image(dockerfile="Dockerfile")), tmp_path, tmp_path / "images", buildkit=True, addresses={}
+    )
     paths = [entry.path for entry in found.entries]
     assert "a" in paths
     assert "b" not in paths
@@ -162,7 +188,7 @@ def test_a_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
 def test_what_is_not_there_is_told(tmp_path: Path, image: Image, code: str, field: str) -> None:
     make(tmp_path, "Dockerfile", "folder/a")
     with pytest.raises(ClaryError) as caught:
-        sources_of(own(tmp_path, image), tmp_path, buildkit=True, addresses={})
+        sources_of(own(tmp_path, image), tmp_path, tmp_path / "images", buildkit=True, addresses={})
     assert (caught.value.code, caught.value.field) == (code, field)
 
 
@@ -175,7 +201,9 @@ def test_the_registries_of_a_dockerfile_are_known(tmp_path: Path) -> None:
         "FROM one",
     ]
     (tmp_path / "Dockerfile").write_text("\n".join(lines))
-    found = sources_of(own(tmp_path, Image(dockerfile="Dockerfile")), tmp_path, buildkit=True, addresses={})
+    found = sources_of(
+        own(tmp_path, Image(dockerfile="Dockerfile")), tmp_path, tmp_path / "images", buildkit=True, addresses={}
+    )
     assert found.hosts == ("a.example", "b.example:5000", "registry-1.docker.io")
 
 

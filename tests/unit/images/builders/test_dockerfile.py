@@ -126,6 +126,14 @@ def test_words_of_a_list_are_json() -> None:
     assert text(Image(entrypoint=[])).endswith("ENTRYPOINT []\n")
 
 
+@pytest.mark.parametrize("place", ["/srv/it's", '/srv/"q".py', "/srv/$x ${y}", "/srv/é"])
+def test_a_place_is_read_back_from_its_words(place: str) -> None:
+    said = text(Image(), copies=[Added(place, (), "")]).splitlines()[-1]
+    _, read = json.loads(said.removeprefix("COPY "))
+    assert re.sub(r"\\(.)", r"\1", read) == place
+    assert not re.search(r"""(?<!\\)[$"']""", read)
+
+
 def test_no_secret_is_in_it() -> None:
     changes: dict[str, Any] = {"lock": LOCK, "secrets": {"TOKEN": "s3cret"}}
     assert "s3cret" not in text(Image(), **changes) + text(Image(), buildkit=False, **changes)

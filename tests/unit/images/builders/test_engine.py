@@ -93,7 +93,7 @@ class TestRunning:
         told = Told()
         with hidden(["s3cretvalue"]):
             ended = running.run([sys.executable, "-c", code], {}, told)
-        assert (ended.code, ended.lines, told.lines) == (3, ["red", "a ***"], ["red", "a ***"])
+        assert (ended.code, ended.lines, told.lines) == (3, ["red", "a ***"], ["  red", "  a ***"])
 
     def test_a_program_is_ended_when_whoever_listens_gives_up(self, tmp_path: Path) -> None:
         class GivesUp(Quiet):
@@ -127,6 +127,10 @@ class TestRunning:
         assert running.useful(["#1 DONE 0.0s", "ERROR: not found"]) == "ERROR: not found"
         assert running.useful(["#1 ERROR: x"]) == "#1 ERROR: x"
         assert running.useful([]) == ""
+        long = f"ERROR: executor failed running [/bin/sh -c {'x' * 999}]: exit code: 127"
+        assert running.useful([long]).startswith("ERROR: executor failed")
+        assert running.useful([long]).endswith("exit code: 127")
+        assert len(running.useful([long])) < 310
         assert len(running.useful(["#1 0.1 " + "x" * 9999] * 99).splitlines()) < 20
 
 

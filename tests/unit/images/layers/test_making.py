@@ -187,16 +187,18 @@ def test_files_of_a_project(tmp_path: Path) -> None:
     assert layer.name == "code"
 
 
-@pytest.mark.parametrize("target", ["/etc/passwd", "../outside", "../../etc", "gone/../../x", "through/secret"])
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../../outside", "../../../etc", "gone/../../../x", "through/secret"]
+)
 def test_links_that_lead_out_are_refused(tmp_path: Path, target: str) -> None:
-    (tmp_path / "p").mkdir()
+    (tmp_path / "project/p").mkdir(parents=True)
     (tmp_path / "outside").write_text("secret")
-    (tmp_path / "p/file").touch()
-    (tmp_path / "p/through").symlink_to(tmp_path)
-    (tmp_path / "p/link").symlink_to(target)
+    (tmp_path / "project/p/file").touch()
+    (tmp_path / "project/p/through").symlink_to(tmp_path)
+    (tmp_path / "project/p/link").symlink_to(target)
 
     with pytest.raises(UsageError) as caught:
-        added.copies(Image(copy={"p": "/srv"}), tmp_path, tmp_path / "cache")
+        added.copies(Image(copy={"p": "/srv/p"}), tmp_path / "project", tmp_path / "cache")
 
     assert caught.value.code == "code.link_outside"
 

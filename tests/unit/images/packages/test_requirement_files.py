@@ -42,7 +42,22 @@ def test_digests_on_continued_lines_belong_to_their_requirement(tmp_path: Path) 
 
     found = requirement_files.read(tmp_path / "r.txt")
 
-    assert found.digests == {"six": {one, two}, "attrs": {other}}
+    assert found.digests({}) == {"six": {f"sha256:{one}", f"sha256:{two}"}, "attrs": {f"sha256:{other}"}}
+    assert not found.requires_digests
+
+
+def test_digests_of_lines_whose_marker_holds_are_allowed_together(tmp_path: Path) -> None:
+    one, two, three = "1" * 64, "2" * 64, "3" * 128
+    _write(
+        tmp_path / "r.txt",
+        f"--require-hashes\nsix==1 ; python_version < '3.12' --hash=sha256:{one}\n"
+        f"Six==2 ; python_version >= '3.12' --hash=sha256:{two}\nsix --hash=sha512:{three}\n",
+    )
+
+    found = requirement_files.read(tmp_path / "r.txt")
+
+    assert found.digests({"python_version": "3.12"}) == {"six": {f"sha256:{two}", f"sha512:{three}"}}
+    assert found.requires_digests
 
 
 def test_indexes_are_those_that_the_options_name(tmp_path: Path) -> None:

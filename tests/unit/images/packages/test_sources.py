@@ -219,6 +219,39 @@ def test_extras_are_compared_as_names_of_packages_are(tmp_path: Path) -> None:
     assert sources.find(tmp_path, extras=["plots"]) is not None
 
 
+def test_a_project_without_a_pyproject_has_no_extras(tmp_path: Path) -> None:
+    with pytest.raises(ClaryError) as caught:
+        sources.find(tmp_path, extras=["plots"])
+
+    assert caught.value.code == "image.extras_unusable"
+    assert "a project without a pyproject.toml has none" in caught.value.summary
+
+
+def test_extras_and_groups_are_read_by_any_spelling_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\ndependencies = ["a"]\n[project.optional-dependencies]\nFoo_Bar = ["b"]\n'
+        '[dependency-groups]\n"Dev.Tools" = ["c", {include-group = "In_Ner"}]\nin-ner = ["d", '
+        '{include-group = "dev-tools"}]\n[tool.uv]\ndev-dependencies = ["e"]\n'
+    )
+
+    found = sources.find(tmp_path, extras=["foo-bar"], groups=["dev_tools", "Dev"])
+
+    assert found is not None
+    assert found.asked() == ["a", "b", "c", "d", "e"]
+
+
+def test_the_project_of_a_file_below_is_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    for folder in (tmp_path, tmp_path / "env"):
+        (folder / "pyproject.toml").write_text(_PYPROJECT)
+        (folder / "uv.lock").write_text("")
+
+    for name in ("env/uv.lock", "env/pyproject.toml"):
+        source = sources.read(name, tmp_path)
+        assert source is not None
+        assert sources.project_file(source) == tmp_path / "env" / "pyproject.toml"
+
+
 @pytest.mark.parametrize("said", [["numpy"], "requirements.txt", "train.py"])
 def test_only_a_project_has_extras(tmp_path: Path, said: str | list[str]) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\n")

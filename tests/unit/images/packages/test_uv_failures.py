@@ -65,7 +65,7 @@ _NEXT = {
     "image.package_not_found": "private index",
     "image.no_solution": "Loosen",
     "image.python_mismatch": "another base",
-    "image.no_wheel": "docker or kaniko",
+    "image.no_wheel": "no source either",
     "image.index_refused": "UV_INDEX_<NAME>_PASSWORD",
     "image.index_unreachable": "HTTPS_PROXY",
     "image.disk_full": "UV_CACHE_DIR",

@@ -31,7 +31,7 @@ def opened(site: Site) -> Kaniko:
             field="image_builder.build_context_store",
         )
     environment = {"AWS_REGION": site.region} if site.region else {}
-    return Kaniko(settings, contexts, folder, site.registries, environment)
+    return Kaniko(settings, contexts, folder, site.registries, site.images, environment, site.environment)
 
 
 def _contexts(site: Site, settings: Settings) -> tuple[ObjectStore, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from clary.errors import ClaryError, ConflictError, Retry
 from clary.images.builders.context import pack
+from clary.images.builders.index_logins import with_indexes
 from clary.images.builders.kaniko import manifests
 from clary.images.builders.kaniko.access import open_cluster
 from clary.images.builders.kaniko.following import Follower
@@ -47,8 +48,12 @@ class Kaniko:
     """The folder of it, or empty."""
     registries: Registries
     """What was pushed is verified with them. The executor signs in by itself."""
+    images: Path
+    """Clary's folder for images, below which wheels are kept."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of the executor: ``AWS_REGION``, and ``S3_ENDPOINT`` with ``S3_FORCE_PATH_STYLE`` where S3 is not AWS's."""
+    uv_environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of this machine, which may name package indexes."""
     pause: Callable[[float], None] = time.sleep
     name: str = "kaniko"
 
@@ -56,7 +61,7 @@ class Kaniko:
         """Build and push; a Job that builds this image already is joined.
 
         Raises ConfigError ``image.kaniko_missing``, ``image.no_cluster``; ConflictError ``image.job_name_taken``; and
-        what ``Cluster``, ``Follower``, ``sources_of``, ``verified`` and the object store raise.
+        what ``Cluster``, ``Follower``, ``with_indexes``, ``sources_of``, ``verified`` and the object store raise.
         """
         cluster = open_cluster(self.settings, self.pause)
         registry = self.registries.open(order.target)
@@ -77,7 +82,8 @@ class Kaniko:
 
     def _made(self, cluster: Cluster, order: Order, work: Path, progress: Progress) -> str:
         progress.stage("collecting the build's context")
-        sources = sources_of(order, work / "uv", buildkit=False, addresses={})
+        order = with_indexes(order, self.uv_environment)
+        sources = sources_of(order, work / "uv", self.images, buildkit=False, addresses={})
         packed = work / "context.tar.gz"
         nonce = uuid.uuid4().hex
         digest = pack(sources.entries, packed, compressed=True)
