@@ -145,6 +145,8 @@ def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
                 value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
             broke_in = _interruption(error) or _stopping(running.execution)
+            if isinstance(broke_in, Suspended) and broke_in is not error:
+                broke_in = None  # it is not recorded: that is what has failed
             if broke_in is None and running.execution.ended is None:
                 running.execution.finish()
             running.execution.close(broke_in or error)
@@ -190,11 +192,16 @@ def _run_flow(running: _Running, flow: Body) -> Any:
 
 
 def _goes_on(execution: Execution, flow: Body, error: BaseException) -> bool:
-    """Tell whether the body is to run again: after a failure that is retried, or a wait whose end is there already."""
+    """Tell whether the body is to run again: after a failure that is retried, or a wait whose end is there already.
+
+    Raises Suspended once the run is recorded as waiting, also where the flow has made a failure of its own of that.
+    """
     broke_in = _interruption(error) or _stopping(execution)
     if isinstance(broke_in, Suspended):
         _suspend(execution, broke_in)
-        return _wake_up(execution)
+        if _wake_up(execution):
+            return True
+        raise broke_in
     if broke_in is not None or not isinstance(error, Exception) or execution.ended is not None:
         return False
     retry = execution.journal.state.flow_retry
