@@ -103,8 +103,6 @@ OTHER_OPTIONS: dict[str, dict[str, str]] = {
         "-vv": "Leave it out; -o json has each line's host and time.",
     },
     "runs replay": {
-        "--ids-file": "Replay them one by one: while read run; do clary runs replay $run --at CALL; done < FILE.",
-        "--on-error": "One run is replayed at a time; the exit code says how it went.",
         "--wait": "--follow waits for the end; --detach does not.",
     },
     "secrets set": {"--private": "Write -p or --private before the name."},

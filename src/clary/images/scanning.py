@@ -222,7 +222,7 @@ def python_of(
         raise ConfigError(
             "image.base_too_large",
             "The base is larger than 1 GiB, so its layers are not looked through for its Python.",
-            next_step="Use an AWS Deep Learning Container by its short name (pytorch:2.8-gpu), or the builder docker.",
+            next_step="Use an AWS Deep Learning Container by its short name (pytorch:2.8-gpu), or a smaller base.",
             field="image.base",
         )
     oci.check_layers(manifest.layers)
