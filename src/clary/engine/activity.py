@@ -27,7 +27,8 @@ class Activity:
         """What is under way beside submitted calls, with the event loop that it is a task of."""
         self._waits: dict[str, float | None] = {}
         """Paths that are waited for, with the moment (epoch seconds) at which each ends in any case."""
-        self._failing: set[AbstractEventLoop] = set()
+        self.failing: AbstractEventLoop | None = None
+        """The loop of the flow's body once that has failed: only what it has begun is seen to its end."""
 
     @contextmanager
     def of(self, what: object, loop: AbstractEventLoop | None = None) -> Iterator[None]:
@@ -58,14 +59,6 @@ class Activity:
         """Tell whether a call is under way as a task of that loop."""
         return loop in list(self._busy.values())
 
-    def fail(self, loop: AbstractEventLoop) -> None:
-        """Let no further call of the flow's body begin in a loop whose flow has failed."""
-        self._failing.add(loop)
-
-    def has_failed(self, loop: AbstractEventLoop) -> bool:
-        """Tell whether the flow that the loop ran has failed, and only what it had begun is seen to its end."""
-        return loop in self._failing
-
     def suspension(self) -> Suspended:
         """Return the end of an attempt that only waits: for any of what it waits for."""
         waits = dict(self._waits)
@@ -73,7 +66,7 @@ class Activity:
         return Suspended(list(waits), min(moments, default=None))
 
 
-def is_quiet(loop: AbstractEventLoop, busy: Callable[[], object]) -> bool:
+def is_quiet(loop: AbstractEventLoop, busy: Callable[[], bool]) -> bool:
     """Tell whether nothing begins in a loop of its own accord; asked from another thread.
 
     Plain callbacks look, and no task does: a task would take a number among the flow's.
@@ -81,7 +74,7 @@ def is_quiet(loop: AbstractEventLoop, busy: Callable[[], object]) -> bool:
     told: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def look(turns: int) -> None:
-        is_busy = bool(busy())
+        is_busy = busy()
         if is_busy or turns == 0:
             told.put(not is_busy)
         else:

@@ -15,6 +15,7 @@ from clary.artifacts import decode, encode
 from clary.engine import caching, failure, progress, replaying, suspension
 from clary.engine.execution import Execution
 from clary.engine.scope import current_scope, live
+from clary.engine.workers import Workers
 from clary.errors import ClaryError, Fenced, Interruption, Retry, StopRequested, Suspended
 from clary.journal import records
 from clary.journal.writer import Journal
@@ -145,10 +146,8 @@ def _run_to_end(running: _Running, load: Callable[[RunState], Body]) -> Outcome:
                 value = _run_flow(running, flow)
         except BaseException as error:  # noqa: BLE001 - SystemExit and cancellation are failures of the flow too
             broke_in = _interruption(error) or _stopping(running.execution)
-            if isinstance(broke_in, Suspended) and broke_in is not error:
-                broke_in = None  # it is not recorded: that is what has failed
             if broke_in is None and running.execution.ended is None:
-                running.execution.finish()
+                running.execution.workers.finish()
             running.execution.close(broke_in or error)
             if broke_in is not None:
                 raise broke_in from None
@@ -196,13 +195,13 @@ def _goes_on(execution: Execution, flow: Body, error: BaseException) -> bool:
 
     Raises Suspended once the run is recorded as waiting, also where the flow has made a failure of its own of that.
     """
-    broke_in = _interruption(error) or _stopping(execution)
+    broke_in = _interruption(error) or execution.ended
     if isinstance(broke_in, Suspended):
         _suspend(execution, broke_in)
         if _wake_up(execution):
             return True
         raise broke_in
-    if broke_in is not None or not isinstance(error, Exception) or execution.ended is not None:
+    if broke_in is not None or not isinstance(error, Exception):
         return False
     retry = execution.journal.state.flow_retry
     number = (retry["n"] if retry else 0) + 1
@@ -256,11 +255,11 @@ def _interruption(error: BaseException) -> BaseException | None:
 
 
 def _stopping(execution: Execution) -> BaseException | None:
-    """Return the stop or the suspension, where the flow has made a failure of its own of it."""
-    return execution.ended if isinstance(execution.ended, (StopRequested, Suspended)) else None
+    """Return the stop that was asked for, where the flow has made a failure of its own of it."""
+    return execution.ended if isinstance(execution.ended, StopRequested) else None
 
 
-_OF_A_FLOW = (_run_body.__code__, Execution.drain.__code__, Execution.finish.__code__)
+_OF_A_FLOW = (_run_body.__code__, Execution.drain.__code__, Workers.finish.__code__)
 
 
 def in_flow(frame: FrameType | None) -> bool:
@@ -276,7 +275,7 @@ def _completed(execution: Execution, value: Any) -> Outcome:
     left_over = tuple(
         path
         for path, record in execution.recorded.items()
-        if not _is_replayed(execution, path) and calls[path] is record  # else it was run again
+        if not _is_replayed(execution, path) and calls.get(path) is record  # else it was run again
     )
     return Outcome("completed", value=value, replayed=len(execution.replayed), left_over=left_over)
 

@@ -129,10 +129,6 @@ class Execution:
         """The id of the run."""
         return self.journal.state.run
 
-    def finish(self) -> None:
-        """See the calls that have begun in this process to their end; those that wait for a thread are not begun."""
-        self.workers.finish()
-
     def drain(self, below: str = "") -> None:
         """Wait for calls that were submitted and never asked for: what a flow has begun belongs to its run."""
         while waiting := [one for one in list(self.open_calls) if one.path.startswith(below)]:  # they may begin others
@@ -485,9 +481,10 @@ class Execution:
         goes on, and its end is still to come.
         """
         self.refuse_ended()
-        loop, scope = running_loop(), current_scope.get()
-        if loop is not None and self.activity.has_failed(loop) and scope is not None and not scope.in_call:
-            raise Fenced("the flow has failed")
+        if (failing := self.activity.failing) is not None and running_loop() is failing:
+            scope = current_scope.get()
+            if scope is not None and not scope.in_call:
+                raise Fenced("the flow has failed")
         breaking = sys.exception()
         if isinstance(breaking, (Interruption, KeyboardInterrupt)) and breaking is not self.outer_error:
             raise breaking

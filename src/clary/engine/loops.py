@@ -84,7 +84,7 @@ async def run_body(call: Call) -> Any:
 
 async def _finish(execution: Execution, loop: asyncio.AbstractEventLoop) -> None:
     """See the calls that tasks of a failed flow have begun to their end; the tasks begin no more."""
-    execution.activity.fail(loop)
+    execution.activity.failing = loop
     while execution.activity.in_loop(loop):  # noqa: ASYNC110 their ends may be told in any thread
         await asyncio.sleep(_LOOK_SECONDS)
 

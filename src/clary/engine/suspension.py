@@ -7,7 +7,7 @@ the answer is there. Calls that are under way are seen to their end first, so th
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clary.engine.activity import is_quiet
 from clary.errors import ClaryError, UsageError
@@ -96,11 +96,13 @@ def _only_waits(execution: Execution, loop: AbstractEventLoop | None) -> bool:
     return not busy() and (loop is None or is_quiet(loop, busy))
 
 
-def _suspend(execution: Execution) -> NoReturn:
-    """End the attempt. What the flow does on the way out, in a ``finally`` for one, begins nothing: it goes on."""
+def _suspend(execution: Execution) -> None:
+    """End the attempt: raises Suspended, or what has ended it before.
+
+    What the flow does on the way out, in a ``finally`` for one, begins nothing: it goes on.
+    """
     execution.close(execution.activity.suspension())
     execution.refuse_ended()
-    raise AssertionError("a closed execution refuses")
 
 
 def expiry(asked: Record) -> Record:
