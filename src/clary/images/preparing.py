@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
 from clary.images import added, base_images, bases, labels, oci
+from clary.images.base_layers import LARGEST
 from clary.images.builders import choosing
 from clary.images.building import BUILDER_VERSION, CODE, DEFAULT_PATH, VENV, Order, Progress, Python
 from clary.images.platforms import Platform
@@ -119,7 +120,7 @@ class _Preparation:
         file_layers(order, len(found.manifest.layers))
         files = [file for one in order.copies for file in one.files]
         ground.under(files, found, self._site.registries, self._site.images / "bases", progress).laid(files)
-        return (_UNSEEN,) if files and found.manifest.size > ground.LARGEST else ()
+        return (_UNSEEN,) if files and found.manifest.size > LARGEST else ()
 
     def _check_python(self, python: Python) -> None:
         asked = self._image.python

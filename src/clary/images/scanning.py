@@ -6,7 +6,6 @@ import json
 import posixpath
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
 from clary.files import write_whole
-from clary.images import oci
+from clary.images.base_layers import GONE, LARGEST, OPAQUE, follow, look_through
 from clary.images.building import DEFAULT_PATH, Python
 from clary.images.chunks import ChunkFile
 
@@ -23,19 +22,12 @@ if TYPE_CHECKING:
     from clary.images.oci import Config, Descriptor, Manifest
     from clary.images.platforms import Platform
 
-LARGEST = 1024 * 1024 * 1024
-"""Compressed bytes of a base that is looked through; of a larger one the version has to be known."""
 _LIBRARY = 8 * 1024 * 1024
 """Bytes of a C library that are searched for its version."""
 _PROGRAM = re.compile(r"(?:[\w-]+-)?python(?:3(?:\.(?P<minor>\d+))?)?")
 """Names of interpreters; with a prefix some systems name their own."""
 _MOST_LINKS = 500_000
 """Of an image; further ones are not followed."""
-_LONGEST_CHAIN = 40
-"""Links that are followed for one path, as Linux does."""
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
-"""Source: OCI Image Layer Specification, "Whiteouts"."""
 _FORM = 2
 """Of what is kept: grows when the same layers give another finding."""
 _GLIBC = re.compile(rb"GNU C Library [^\n]{0,80}release version (\d+)\.(\d+)")
@@ -87,10 +79,10 @@ class Seen:
     def _look(self, member: tarfile.TarInfo, archive: tarfile.TarFile, layer: _Layer) -> None:
         path = posixpath.normpath("/" + member.name.lstrip("/"))
         folder, name = posixpath.split(path)
-        if name == _OPAQUE:
+        if name == OPAQUE:
             layer.emptied.add(folder)
-        elif name.startswith(_WHITEOUT):
-            layer.gone.add(posixpath.join(folder, name.removeprefix(_WHITEOUT)))
+        elif name.startswith(GONE):
+            layer.gone.add(posixpath.join(folder, name.removeprefix(GONE)))
         elif member.issym():
             layer.links[path] = member.linkname
         else:
@@ -173,22 +165,7 @@ class Seen:
 
     def _real(self, path: str) -> str | None:
         """Return a path with all its links followed; None for a circle."""
-        left, done, followed = path.split("/")[::-1], "", 0
-        while left:
-            part = left.pop()
-            if part == "..":
-                done = posixpath.dirname(done).rstrip("/")
-            elif part not in ("", "."):
-                leads = self.links.get(f"{done}/{part}")
-                if leads is None:
-                    done = f"{done}/{part}"
-                    continue
-                followed += 1
-                if followed > _LONGEST_CHAIN:
-                    return None
-                done = "" if leads.startswith("/") else done
-                left += leads.split("/")[::-1]
-        return done or "/"
+        return follow(path, self.links.get)
 
 
 def _body(path: str, member: tarfile.TarInfo, archive: tarfile.TarFile) -> str | None:
@@ -225,14 +202,8 @@ def python_of(
             next_step="Use an AWS Deep Learning Container by its short name (pytorch:2.8-gpu), or a smaller base.",
             field="image.base",
         )
-    oci.check_layers(manifest.layers)
     seen = Seen()
-    for layer in manifest.layers:
-        with read(layer) as chunks:
-            try:
-                seen.read(chunks)
-            except (tarfile.TarError, zlib.error, EOFError, OSError) as error:  # gzip's own errors are OSError
-                raise _bad_layer(layer, error) from error
+    look_through(manifest, read, seen.read)
     found = seen.python(config.environment.get("PATH", DEFAULT_PATH), config.platform)
     if found is None:
         raise ConfigError(
@@ -250,15 +221,6 @@ def python_of(
     }
     write_whole(file, json.dumps(form))
     return found
-
-
-def _bad_layer(layer: Descriptor, error: Exception) -> ConfigError:
-    return ConfigError(
-        "image.bad_layer",
-        f"The layer {layer.digest} of the base cannot be unpacked: {error}.",
-        next_step="Push the base anew, or name another; `clary image verify` tells which of its layers are damaged.",
-        field="image.base",
-    )
 
 
 def _from_file(form: dict[str, Any], platform: Platform) -> Python:

@@ -10,17 +10,16 @@ import hashlib
 import json
 import posixpath
 import tarfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clary.errors import ConfigError
 from clary.files import write_whole
-from clary.images import oci, places
+from clary.images import places
 from clary.images.added import check_apart, clash
+from clary.images.base_layers import GONE, LARGEST, OPAQUE, follow, look_through
 from clary.images.chunks import ChunkFile
 from clary.images.layers.assembling import USUAL, Folder
 from clary.images.wheels.names import folders_of
@@ -29,16 +28,7 @@ if TYPE_CHECKING:
     from clary.images.added import AddedFile
     from clary.images.base_images import BaseImage
     from clary.images.building import Progress
-    from clary.images.oci import Descriptor
     from clary.images.registry.registries import Registries
-
-LARGEST = 1024 * 1024 * 1024
-"""Compressed bytes of a base that is looked through; folders of a larger one are taken to be the usual ones."""
-_LINKS = 40
-"""Links that one path may lead through, as Linux has it (MAXSYMLINKS)."""
-_OPAQUE = ".wh..wh..opq"
-_GONE = ".wh."
-"""Names that take away what lower layers have. Source: the OCI image specification 1.1, "Whiteouts"."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +70,10 @@ class Ground:
 
     def _led(self, path: str) -> str:
         """Return where a path leads, every link in it followed."""
-        left, found, links = path.split("/")[::-1], "", 0
-        while left:
-            part = left.pop()
-            found = posixpath.dirname(found) if part == ".." else posixpath.join(found, part if part != "." else "")
-            target = self.links.get(found)
-            if target is not None:
-                links += 1
-                if links > _LINKS:
-                    raise places.refused(f"/{path}", "the base's links there lead round in a circle")
-                found = "" if target.startswith("/") else posixpath.dirname(found)
-                left += [one for one in target.split("/") if one][::-1]
-        return found.rstrip("/")
+        found = follow(f"/{path}", lambda one: self.links.get(one[1:]))
+        if found is None:
+            raise places.refused(f"/{path}", "the base's links there lead round in a circle")
+        return found[1:]
 
 
 def under(
@@ -114,14 +96,12 @@ def under(
     with suppress(OSError, ValueError, KeyError, TypeError):
         return _read(file)
     progress.stage("looking for the folders of the base")
-    oci.check_layers(base.manifest.layers)
     registry, seen = registries.open(base.reference), _Seen()
-    for layer in base.manifest.layers:
-        with registry.read_blob(base.reference.repository, layer.digest, layer.size) as chunks:
-            try:
-                seen.read(chunks)
-            except (tarfile.TarError, zlib.error, EOFError, OSError) as error:  # gzip's own errors are OSError
-                raise _bad_layer(layer, error) from error
+    look_through(
+        base.manifest,
+        lambda layer: registry.read_blob(base.reference.repository, layer.digest, layer.size),
+        seen.read,
+    )
     kept.mkdir(parents=True, exist_ok=True)
     found = seen.ground()
     form = {"folders": found.folders, "links": found.links, "files": sorted(found.files)}
@@ -149,10 +129,10 @@ class _Seen:
             for member in archive:
                 path = posixpath.normpath(f"/{member.name}").lstrip("/")
                 folder, _, name = path.rpartition("/")
-                if name == _OPAQUE:
+                if name == OPAQUE:
                     self._drop(folder)
-                elif name.startswith(_GONE):
-                    gone = posixpath.join(folder, name.removeprefix(_GONE))
+                elif name.startswith(GONE):
+                    gone = posixpath.join(folder, name.removeprefix(GONE))
                     self._drop(gone)
                     self._found.pop(gone, None)
                 elif member.isdir():
@@ -180,12 +160,3 @@ class _Seen:
         top = f"{folder}/" if folder else ""
         for path in [path for path in self._found if path.startswith(top)]:
             del self._found[path]
-
-
-def _bad_layer(layer: Descriptor, error: Exception) -> ConfigError:
-    return ConfigError(
-        "image.bad_layer",
-        f"The layer {layer.digest} of the base cannot be unpacked: {error}.",
-        next_step="Push the base anew, or name another; `clary image verify` tells which of its layers are damaged.",
-        field="image.base",
-    )
