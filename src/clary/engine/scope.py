@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from clary.errors import UsageError
 
 if TYPE_CHECKING:
     from clary.engine.execution import Execution
+
+
+def is_name(name: object) -> TypeGuard[str]:
+    """Tell whether something can be the name of a step in a path."""
+    return isinstance(name, str) and bool(name) and not set(name) & set("/#@")
 
 
 class Scope:

@@ -14,7 +14,7 @@ from clary.engine import arguments, divergence
 from clary.engine.caching import CacheLike, Policy, cache_from, check_ignored
 from clary.engine.futures import CallFuture, CallFutures, refuse_foreign_loop, running_loop
 from clary.engine.retry import NONE, Retries, RetriesLike, retries_from
-from clary.engine.scope import Scope, current_scope, refuse_lost
+from clary.engine.scope import Scope, current_scope, is_name, refuse_lost
 from clary.engine.source import file_lines, source_digest
 from clary.errors import UsageError
 from clary.flows.declared import check_checkpoint
@@ -266,7 +266,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _checked_name(name: Any) -> str:
-    if not isinstance(name, str) or not name or set(name) & set("/#@"):
+    if not is_name(name):
         raise UsageError(
             "checkpoint.bad_name",
             f"“{name}” cannot name a checkpoint: a name is a text without “/”, “#” or “@”.",

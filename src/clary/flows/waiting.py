@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from clary.engine import suspension
+from clary.engine.scope import is_name
 from clary.errors import UsageError
 from clary.flows import questions
 from clary.flows.context import scope_of
@@ -160,7 +161,7 @@ def _question(
     reminder: str | None,
     metadata: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    if not isinstance(name, str) or not name or set(name) & set("/#@"):
+    if not is_name(name):
         raise UsageError(
             "wait.bad_question",
             f"“{name}” cannot name a wait: a name is a text without “/”, “#” or “@”.",
