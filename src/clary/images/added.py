@@ -18,7 +18,7 @@ from clary.code.archive import content_digest, tree_digest
 from clary.code.select import is_private
 from clary.errors import ConfigError, NotFoundError, UsageError
 from clary.images import places
-from clary.images.building import CODE, ROOT
+from clary.images.building import CODE
 from clary.images.wheels.names import folders_of
 
 if TYPE_CHECKING:
@@ -77,8 +77,6 @@ def copies(image: Image, project: Path, cache: Path) -> tuple[Added, ...]:
     files = [file.path for one in found for file in one.files]
     for place in files:
         places.check_file(place)
-        if PurePosixPath(place).is_relative_to(ROOT):
-            raise places.refused(place, "Clary keeps what it adds there")
     check_apart(files)
     return found
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 from clary.errors import ConfigError
+from clary.images.building import ROOT
 from clary.images.wheels.names import check_name
 from clary.images.wheels.problems import Problem
 
@@ -47,9 +49,14 @@ def problem(place: str) -> str | None:
     return None
 
 
+def copy_problem(place: str) -> str | None:
+    """Return why nothing of a project's own can be put at an absolute place of an image; None where it can."""
+    return "Clary keeps what it adds there" if PurePosixPath(place).is_relative_to(ROOT) else problem(place)
+
+
 def check_file(place: str) -> None:
-    """Raise ConfigError ``image.bad_place`` where no file can be put: also for a folder of every Linux system."""
-    told = problem(place)
+    """Raise ConfigError ``image.bad_place`` where no file can be copied: also for a folder of every Linux system."""
+    told = copy_problem(place)
     if told is not None:
         raise refused(place, told)
     if place[1:] in FOLDERS:

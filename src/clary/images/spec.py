@@ -12,7 +12,6 @@ from typing import Any
 from clary.errors import ClaryError, ValidationError, nearest
 from clary.image import BUILDERS, Image
 from clary.images import places
-from clary.images.building import ROOT
 from clary.images.platforms import Platform
 from clary.secrets import references
 
@@ -257,10 +256,7 @@ def _folder(value: Any) -> str:
 def _place(value: Any) -> str:
     """Return a place for what is copied; one that ends in ``/`` is a folder, into which a file goes by its name."""
     place = _folder(value)
-    told = places.problem(place)
-    if PurePosixPath(place).is_relative_to(ROOT):
-        told = "Clary keeps what it adds there"
-    if told:
+    if told := places.copy_problem(place):
         raise _WrongError(f"Nothing can be put at {place}: {told}.", "Write one such as /opt/app.")
     return f"{place}/" if value.strip().endswith("/") else place
 

@@ -5,7 +5,6 @@ It reads no settings there, so it would not know which index ``UV_INDEX_TEAM_PAS
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -38,11 +37,11 @@ def with_indexes(order: Order, environment: Mapping[str, str]) -> Order:
     for index in known:
         if index.name is None or index.name in told:
             continue
-        prefix = f"{_LIST}_{re.sub(r'[^A-Za-z0-9]', '_', index.name).upper()}"
-        if not {f"{prefix}_USERNAME", f"{prefix}_PASSWORD"} & order.secrets.keys():
+        user, password = indexes.login_variables(index.name)
+        if user not in order.secrets and password not in order.secrets:
             continue
         told.add(index.name)
         listed.append(f"{index.name}={index.url}")
         if index.login and index.login[0]:
-            users[f"{prefix}_USERNAME"] = index.login[0]
+            users[user] = index.login[0]
     return replace(order, secrets={**users, **order.secrets, _LIST: " ".join(listed)}) if listed else order

@@ -29,6 +29,12 @@ def toml(file: Path) -> dict[str, Any]:
         ) from None
 
 
+def pyproject(folder: Path) -> dict[str, Any]:
+    """Return the ``pyproject.toml`` in a folder; empty where there is none. Raises ConfigError ``image.bad_toml``."""
+    file = folder / "pyproject.toml"
+    return toml(file) if file.is_file() else {}
+
+
 def script_header(file: Path) -> dict[str, Any]:
     """Return the header of a script as a table (PEP 723); empty without one. Raises ConfigError ``image.bad_toml``."""
     import tomllib

@@ -182,11 +182,16 @@ def _of_table(uv: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
                 yield None, url
 
 
+def login_variables(name: str) -> tuple[str, str]:
+    """Return the variables by which uv is told the user and the password for an index of that name."""
+    prefix = f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
+    return f"{prefix}_USERNAME", f"{prefix}_PASSWORD"
+
+
 def _index(name: str | None, url: str, environment: Mapping[str, str]) -> Index:
     bare, login = split_login(url)
     if name is not None:
-        prefix = f"UV_INDEX_{re.sub(r'[^A-Za-z0-9]', '_', name).upper()}"
-        user, password = environment.get(f"{prefix}_USERNAME"), environment.get(f"{prefix}_PASSWORD")
+        user, password = map(environment.get, login_variables(name))
         if user is not None or password is not None:
             login = (user or "", password or "")
     return Index(bare, name, login)

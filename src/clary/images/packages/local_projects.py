@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from clary.images.packages import projects, requirement_files
-from clary.images.packages.documents import strings, table, toml
+from clary.images.packages.documents import pyproject, strings, table
 from clary.images.packages.sources import Kind
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def deciding_files(folder: Path) -> list[Path]:
 
     Else the files that the table of setuptools names; the whole folder where a backend may read anything.
     """
-    document = _document(folder)
+    document = pyproject(folder)
     computed = [field for field in _COMPUTED if projects.is_dynamic(document, field)]
     if table(document, "project") and not computed:
         return []
@@ -41,14 +41,9 @@ def refreshing(source: Source) -> list[str]:
     options: list[str] = []
     for folder in _folders(source):
         if deciding_files(folder):
-            name = table(_document(folder), "project").get("name")
+            name = table(pyproject(folder), "project").get("name")
             options += ["--refresh-package", name] if isinstance(name, str) else ["--refresh"]
     return options
-
-
-def _document(folder: Path) -> Mapping[str, Any]:
-    file = folder / "pyproject.toml"
-    return toml(file) if file.is_file() else {}
 
 
 def _file_names(said: Any) -> Iterator[str]:

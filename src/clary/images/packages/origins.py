@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 from clary.images.packages.documents import strings
 from clary.images.packages.indexes import split_login
 from clary.images.packages.requirement_files import normalized
+from clary.images.packages.targets import holds
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -102,7 +103,7 @@ class Origins:
         """Return the origin by the row whose marker holds; none is certain where extras and groups choose."""
         if any("extra" in row or "group" in row for row in rows):
             return None
-        fitting = [row for row in rows if _holds(_marker(row.get("marker")), self._environment, doubtful=True)]
+        fitting = [row for row in rows if holds(_marker(row.get("marker")), self._environment, doubtful=True)]
         if len(fitting) > 1:
             return None
         return _of_source(fitting[0], folder) if fitting else INDEX
@@ -116,7 +117,7 @@ def of_text(text: str, environment: Mapping[str, Any], origins: Origins) -> Need
         read = Requirement(text)
     except InvalidRequirement:
         return None
-    if not _holds(read.marker, environment, doubtful=False):
+    if not holds(read.marker, environment, doubtful=False):
         return None
     name = normalized(read.name)
     origin = origins.of_url(read.url) if read.url else origins.of(name)
@@ -128,7 +129,7 @@ def of_row(row: Mapping[str, Any], environment: Mapping[str, Any], root: Path) -
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     name, extras = normalized(str(row.get("name"))), frozenset(map(normalized, strings(row.get("extras"))))
-    if not _holds(_marker(row.get("marker")), environment, doubtful=True):
+    if not holds(_marker(row.get("marker")), environment, doubtful=True):
         return None
     try:
         versions = SpecifierSet(str(row.get("specifier", "")))
@@ -175,16 +176,6 @@ def _marker(text: Any) -> Marker | None:
         return Marker(str(text)) if text else None
     except InvalidMarker:
         return None
-
-
-def _holds(marker: Marker | None, environment: Mapping[str, Any], *, doubtful: bool) -> bool:
-    """Tell whether a marker holds; ``doubtful`` is the answer for one that cannot be judged."""
-    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-
-    try:
-        return marker is None or marker.evaluate(dict(environment))
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return doubtful
 
 
 def _bare(url: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clary.errors import ConfigError
+from clary.images.packages.targets import holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,14 +84,13 @@ def normalized(name: str) -> str:
 
 def _holds(line: str, environment: Mapping[str, str]) -> bool:
     """Tell whether a requirement's marker holds; one that cannot be judged does."""
-    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         marker = Requirement(_OPTIONS_BEHIND.sub("", line)).marker
-        return marker is None or marker.evaluate(dict(environment))
-    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+    except InvalidRequirement:
         return True
+    return holds(marker, environment, doubtful=True)
 
 
 def _read(file: Path, found: Requirements, top: Path) -> None:

@@ -27,8 +27,6 @@ _BUILDS_OFF = "Building source distributions is disabled"
 """What uv says where only the project's backend can tell what it requires."""
 _WORK = "clary-resolve-"
 _MADE_FILE = re.compile(rf"[^\s`'\"]*{_WORK}\w+/(?:requirements\.txt|pyproject\.toml)")
-_WITHOUT_FROZEN = ("UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE")
-"""Variables that uv does not take with ``--frozen``; a lock is what it is."""
 _NO = frozenset({"", "0", "f", "false", "n", "no", "off"})
 """Source: clap, which uv reads its variables with, "BoolishValueParser"."""
 _SDIST_ONLY = re.compile(r'(?m)^name = "([^"]+)"\n(?:version = .*\n)?(?:index = .*\n)?sdist = .*\n(?!wheels)')
@@ -145,7 +143,8 @@ def _exported(
     options += [part for name in (OWN, *provided) if name != own for part in ("--prune", name)]
     options += ["--package", str(own)] if file.parent != source.folder and own else []
     options += _choices(source, "")
-    taken = {name: value for name, value in environment.items() if name not in _WITHOUT_FROZEN}
+    # uv does not take these with --frozen; a lock is what it is.
+    taken = {name: value for name, value in environment.items() if name not in uv_locks.NO_SOURCES}
     done = run(["export", "--format", "pylock.toml", "--no-header", *options], source.folder, taken)
     uv_words.check_settings(done.stderr)
     if done.returncode:
@@ -194,10 +193,10 @@ def _script_project(file: Path, python: Python) -> str:
 
 def check_python(required: str | None, python: Python, name: str) -> None:
     """Refuse a base whose Python a project or script does not allow. Raises ConfigError ``image.python_mismatch``."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import InvalidSpecifier
 
     try:
-        allowed = SpecifierSet(required or "")
+        is_allowed = targets.is_allowed(python, required)
     except InvalidSpecifier:
         raise ConfigError(
             "image.bad_toml",
@@ -205,7 +204,7 @@ def check_python(required: str | None, python: Python, name: str) -> None:
             next_step='Write it like ">=3.11".',
             field="image.requirements",
         ) from None
-    if not allowed.contains(".".join(map(str, targets.release(python)))):
+    if not is_allowed:
         raise ConfigError(
             "image.python_mismatch",
             f"{name} requires Python {required}, and the image has {python.version}.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError, nearest
 from clary.images.packages import projects, requirement_files
-from clary.images.packages.documents import FIELD, script_header, strings, table, toml
+from clary.images.packages.documents import FIELD, pyproject, script_header, strings, table, toml
 from clary.images.packages.requirement_files import normalized, required_name
 from clary.images.packages.secrecy import scrubbed
 
@@ -124,14 +124,14 @@ def find(project: Path, *, extras: Sequence[str] = (), groups: Sequence[str] = (
     for file in (locked, project / "pylock.toml", project / "requirements.txt"):
         if file is not None and file.is_file():
             return _of_file(file, project, tuple(extras), tuple(groups))
-    pyproject = project / "pyproject.toml"
-    if (extras or groups) and not pyproject.is_file():
+    own = project / "pyproject.toml"
+    if (extras or groups) and not own.is_file():
         raise _unusable("a project without a pyproject.toml", "Take extras and groups out, or write one that has them.")
-    document = toml(pyproject) if pyproject.is_file() else {}
+    document = pyproject(project)
     if not (extras or groups or _requires(document)):
         _refuse_others(project, document)
         return None
-    return _of_file(pyproject, project, tuple(extras), tuple(groups))
+    return _of_file(own, project, tuple(extras), tuple(groups))
 
 
 def of_image(image: Image, project: Path) -> Source | None:

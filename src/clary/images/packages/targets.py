@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clary.errors import ConfigError
 
 if TYPE_CHECKING:
-    from packaging.markers import Environment
+    from collections.abc import Mapping
+
+    from packaging.markers import Environment, Marker
     from packaging.tags import Tag
 
     from clary.images.building import Python
@@ -72,6 +74,23 @@ def marker_environment(python: Python) -> Environment:
         "python_version": ".".join(map(str, release(python)[:2])),
         "sys_platform": "linux",
     }
+
+
+def holds(marker: Marker | None, environment: Mapping[str, Any], *, doubtful: bool) -> bool:
+    """Tell whether a marker holds; ``doubtful`` is the answer for one that cannot be judged."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+
+    try:
+        return marker is None or marker.evaluate(dict(environment))
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return doubtful
+
+
+def is_allowed(python: Python, required: str | None) -> bool:
+    """Tell whether a ``requires-python`` allows a Python; raises packaging's InvalidSpecifier."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(required or "").contains(".".join(map(str, release(python))))
 
 
 def release(python: Python) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clary.images.packages import projects, targets
-from clary.images.packages.documents import strings, table, toml
+from clary.images.packages.documents import pyproject, strings, table, toml
 from clary.images.packages.origins import LOCAL, Need, Origins, of_row, of_text
 from clary.images.packages.requirement_files import normalized
 from clary.images.packages.sources import project_file
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from clary.images.building import Python
     from clary.images.packages.sources import Source
 
-
+NO_SOURCES = frozenset({"UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE"})
+"""Variables by which uv leaves ``[tool.uv.sources]`` out of account."""
 _OUTGROWN = re.compile(
     r"--frozen` was provided: Missing workspace (?P<member>member `[^`]+`)|"
     r"(?P<choice>(?:Extra|Group) `[^`]+`) is not defined in the "
@@ -54,10 +55,10 @@ def outgrown(stderr: str, source: Source) -> ClaryError | None:
 
 def _allows(required: Any, python: Python) -> bool:
     """Tell whether a ``requires-python`` allows a Python; one that cannot be read does not."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import InvalidSpecifier
 
     try:
-        return SpecifierSet(str(required or "")).contains(".".join(map(str, targets.release(python))))
+        return targets.is_allowed(python, str(required or ""))
     except InvalidSpecifier:
         return False
 
@@ -71,7 +72,7 @@ class _Comparison:
         self._python = python
         self._environment = targets.marker_environment(python)
         self._settings = table(toml(self._root / "pyproject.toml"), "tool", "uv")
-        self._without_sources = bool({"UV_NO_SOURCES", "UV_NO_SOURCES_PACKAGE"} & environment.keys()) or bool(
+        self._without_sources = bool(NO_SOURCES & environment.keys()) or bool(
             {"no-sources", "no-sources-package"} & self._settings.keys()
         )
         self._manifest = table(lock, "manifest")
@@ -137,7 +138,7 @@ class _Comparison:
             return
         self._seen.add((name, extras))
         file = self._root / folder / "pyproject.toml"
-        document = toml(file) if file.is_file() else {}
+        document = pyproject(file.parent)
         if normalized(str(table(document, "project").get("name", ""))) == name:
             self._package(name, document, file, extras, ())
 
