@@ -86,14 +86,12 @@ def image_file(file: str) -> Mapping[str, Any]:
     from clary.images import spec
     from clary.stacks import plain_yaml
 
-    text = ""
     try:
-        text = Path(file).read_text(encoding="utf-8")
-        said = plain_yaml.load(text)
+        said = plain_yaml.load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         said, problem = None, str(error.strerror)
     except ValueError as error:
-        said, problem = None, _yaml_problem(text) or str(error)
+        said, problem = None, str(error)
     else:
         problem = "it is no table of an image's fields"
     if isinstance(said, Mapping):
@@ -107,20 +105,6 @@ def image_file(file: str) -> Mapping[str, Any]:
         next_step="Write fields of an image in YAML, such as `base: python:3.12`; docs/reference/image.md has them.",
         field="file",
     )
-
-
-def _yaml_problem(text: str) -> str | None:
-    """Return what is wrong with a text as YAML, and in which line; None where it is YAML."""
-    import yaml
-
-    try:
-        yaml.compose(text, yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f" (line {error.problem_mark.line + 1})" if error.problem_mark is not None else ""
-        return f"{error.problem or error.context}{line}"
-    except yaml.YAMLError:
-        return None
-    return None
 
 
 def image_value(text: str) -> Any:

@@ -22,7 +22,7 @@ def load(text: str) -> Any:
         value = yaml.load(text, _loader())  # noqa: S506 a safe loader, that makes less still
         json.dumps(value)
     except yaml.YAMLError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+        raise ValueError(_reason(error)) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:
@@ -30,6 +30,13 @@ def load(text: str) -> Any:
     except TypeError:
         raise ValueError("it holds something other than texts, numbers, true, false, lists and mappings") from None
     return value
+
+
+def _reason(error: Any) -> str:
+    """Return what is wrong with a text as YAML, and in which line, where the parser tells."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    said = problem or str(error).splitlines()[0]
+    return said if mark is None else f"{said} (line {mark.line + 1})"
 
 
 @lru_cache(maxsize=1)
