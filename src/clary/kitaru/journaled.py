@@ -68,12 +68,14 @@ class Journaled:
 
     def _noted(self, call: str) -> list[tuple[str, Any]]:
         """Return names and values of facts in order; those of older records, which do not know, are the flow's."""
-        return [
-            pair
-            for _, record in self.of_kind(records.LOGGED)
-            if _caller(record.get("path", "")) == call
-            for pair in record["values"].items()
-        ]
+        return self._noted_by_call.get(call, [])
+
+    @functools.cached_property
+    def _noted_by_call(self) -> dict[str, list[tuple[str, Any]]]:
+        noted: dict[str, list[tuple[str, Any]]] = {}
+        for _, record in self.of_kind(records.LOGGED):
+            noted.setdefault(_caller(record.get("path", "")), []).extend(record["values"].items())
+        return noted
 
 
 def _caller(path: str) -> str:

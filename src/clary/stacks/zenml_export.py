@@ -41,9 +41,9 @@ def _components(given: Mapping[Any, Any], notes: list[str]) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for kind, parts in given.items():
         listed = parts if isinstance(parts, list) else [parts]
+        title = str(kind).replace("_", " ")
         if kind in _KINDS_WITHOUT_A_PLACE:
             command = str(kind).replace("_", "-")
-            title = str(kind).replace("_", " ")
             notes.append(
                 f"{title} {_names(listed)} is left out: a stack of Clary has none; `clary {command}` says what to do."
             )
@@ -52,7 +52,6 @@ def _components(given: Mapping[Any, Any], notes: list[str]) -> dict[Any, Any]:
             continue
         first, *others = listed
         if others:
-            title = str(kind).replace("_", " ")
             notes.append(f"{title} {_names(others)} is left out: a stack of Clary has one, which is {_names([first])}.")
         if kind == "image_builder" and isinstance(first, dict) and first.get("flavor") == "local":
             first = _dockers(first, notes)
