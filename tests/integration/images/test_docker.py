@@ -31,7 +31,7 @@ from clary.images.registry.auth import Login
 from clary.images.registry.client import Registry
 from clary.images.registry.http import Http
 from clary.images.registry.registries import Registries
-from docker_engine import CLIENT, Engine, engine_running, missing
+from docker_engine import CLIENT, Engine
 from patience import until
 from registry_server import PASSWORD, USER, with_passwords
 
@@ -39,14 +39,6 @@ pytestmark = pytest.mark.timeout(180)
 SECRET = "a-most-secret-value"
 INDEX = "UV_DEFAULT_INDEX"
 ODD_PLACE = '/srv/it\'s "odd" $x.py'
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if lacking := missing():
-        pytest.skip(f"needs {', '.join(lacking)}")
-    with engine_running(tmp_path_factory.mktemp("engine")) as running:
-        yield running
 
 
 class Told:

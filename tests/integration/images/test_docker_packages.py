@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,18 +18,12 @@ from clary.images.preparing import prepare
 from clary.images.registry.registries import Registries
 from clary.images.site import Site
 from clary.images.spec import parsed
-from docker_engine import Engine, engine_running, missing
 from package_index import PASSWORD, USER
 
+if TYPE_CHECKING:
+    from docker_engine import Engine
+
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if lacking := missing():
-        pytest.skip(f"needs {', '.join(lacking)}")
-    with engine_running(tmp_path_factory.mktemp("engine")) as running:
-        yield running
 
 
 @dataclass

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,7 +21,9 @@ from clary.images.registry.push import push_image
 from clary.images.registry.registries import Registries
 from clary.images.site import Site
 from clary.images.spec import parsed
-from docker_engine import Engine, engine_running, missing
+
+if TYPE_CHECKING:
+    from docker_engine import Engine
 
 pytestmark = pytest.mark.timeout(180)
 Entry = tuple[str, int, int, str]
@@ -38,14 +39,6 @@ LIVED_IN: list[Entry] = [
     ("conf", 0o777, 0, "mnt/x/kept"),
     ("turn", 0o777, 0, "turn"),
 ]
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    if lacking := missing():
-        pytest.skip(f"needs {', '.join(lacking)}")
-    with engine_running(tmp_path_factory.mktemp("engine")) as running:
-        yield running
 
 
 def layer(entries: list[Entry]) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clary.errors import ConfigError
-from clary.images import base_layers, scanning
+from clary.images import base_layers
 from clary.images.oci import DOCKER_LAYER, Config, Descriptor, Manifest
 from clary.images.platforms import AMD64
 from clary.images.scanning import Seen, python_of
@@ -195,7 +195,9 @@ def test_what_was_found_is_kept_by_digest(tmp_path: Path) -> None:
     assert len(read) == 2
 
 
-@pytest.mark.parametrize(("size", "code"), [(None, "image.no_python"), (base_layers.LARGEST + 1, "image.base_too_large")])
+@pytest.mark.parametrize(
+    ("size", "code"), [(None, "image.no_python"), (base_layers.LARGEST + 1, "image.base_too_large")]
+)
 def test_a_base_without_python_or_too_large_is_refused(tmp_path: Path, size: int | None, code: str) -> None:
     manifest, blobs = base_of({"etc/hosts": b""}, size=size)
     config = Config({"architecture": "amd64", "os": "linux"})
